@@ -50,9 +50,7 @@ READERS = (
     Reader("cifar10", "a folder with data_batch_1 to data_batch_5 and test_batch", is_cifar10, read_cifar10),
     Reader("mnist", "a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...", is_idx, read_idx),
     Reader("tokens", "a folder with train.bin and val.bin of uint16 tokens", is_tokens, read_tokens),
-    Reader(
-        "image_folder", "a folder with train/<class>/*.png and test/<class>/*.png", is_image_folder, read_image_folder
-    ),
+    Reader("image_folder", "a folder with train/<class>/*.png and test/...", is_image_folder, read_image_folder),
     Reader("cifar100", "a folder with the files train and test", is_cifar100, read_cifar100),
 )
 """Every layout, in the order in which they are tried."""

@@ -48,10 +48,12 @@ def read_cifar100(path: Path, context: int) -> Dataset:
 def read_cifar(name: str, path: Path, train: list[str], test: list[str], key: str, classes: int) -> Dataset:
     files = [require(path / file) for file in (*train, *test)]
     pairs = [cifar_batch(file, key) for file in files]
-    arrays = []
-    for split in (pairs[: len(train)], pairs[len(train) :]):
-        arrays += [np.concatenate([x for x, _ in split]), np.concatenate([y for _, y in split])]
-    return from_arrays(name, hash_files(path, files), "image", *arrays, outputs=classes)
+    (x_train, y_train), (x_test, y_test) = joined(pairs[: len(train)]), joined(pairs[len(train) :])
+    return from_arrays(name, hash_files(path, files), "image", x_train, y_train, x_test, y_test, outputs=classes)
+
+
+def joined(pairs: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    return np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
 
 
 def cifar_batch(path: Path, key: str) -> tuple[Array, Array]:
@@ -99,18 +101,15 @@ def idx_array(path: Path, dims: int) -> Array:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(4 + 4 * dims)
             if len(header) < 4 + 4 * dims or header[:4] != bytes((0, 0, 8, dims)):
-                raise DataError(
-                    f"{path}: starts with {header[:4]!r}, an idx file of {dims}-d bytes with 0, 0, 8, {dims}"
-                )
+                raise DataError(f"{path}: starts with {header[:4]!r}, where idx of {dims}-d bytes has 0, 0, 8, {dims}")
             shape = struct.unpack(f">{dims}I", header[4:])
             size = int(np.prod([float(side) for side in shape]))
             content = read_exactly(file, size)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read to its end: {error}") from error
     if len(content) != size:
-        raise DataError(
-            f"{path}: promises {shape}, {size} bytes, and holds {len(content)}{'+' * (len(content) > size)}"
-        )
+        held = "more" if len(content) > size else str(len(content))
+        raise DataError(f"{path}: promises {shape}, {size} bytes, and holds {held}")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
@@ -143,22 +142,25 @@ def read_image_folder(path: Path, context: int) -> Dataset:
     strangers = sorted({folder.name for folder in folders[1].iterdir() if folder.is_dir()} - set(classes))
     if not classes or strangers:
         raise DataError(f"{path}: train/ has the classes {classes}; {folders[1].name}/ also has {strangers}")
-    arrays: list[Array] = []
-    files: list[Path] = []
-    for folder in folders:
-        listed = [(file, i) for i, name in enumerate(classes) for file in pictures_in(folder / name)]
-        if not listed:
-            raise DataError(f"{folder}: no .png, .jpg or .jpeg file in any class")
-        pictures = [picture(file) for file, _ in listed]
-        for (file, _), pixels in zip(listed, pictures, strict=True):
-            if pixels.shape != pictures[0].shape:
-                raise DataError(
-                    f"{file}: is {pixels.shape}, but {listed[0][0]} is {pictures[0].shape} (height, width, channels) - "
-                    f"one network reads them all - resize them to one size first"
-                )
-        arrays += [np.stack(pictures).transpose(0, 3, 1, 2), np.array([i for _, i in listed], dtype=np.int64)]
-        files += [file for file, _ in listed]
-    return from_arrays(path.name, hash_files(path, files), "image", *arrays, outputs=len(classes))
+    (x_train, y_train, seen), (x_test, y_test, held) = (labelled(folder, classes) for folder in folders)
+    sha256 = hash_files(path, [*seen, *held])
+    return from_arrays(path.name, sha256, "image", x_train, y_train, x_test, y_test, outputs=len(classes))
+
+
+def labelled(folder: Path, classes: list[str]) -> tuple[Array, Array, list[Path]]:
+    """The pictures of a split, channels first, their classes and their files."""
+    listed = [(file, i) for i, name in enumerate(classes) for file in pictures_in(folder / name)]
+    if not listed:
+        raise DataError(f"{folder}: no .png, .jpg or .jpeg file in any class")
+    files = [file for file, _ in listed]
+    pictures = [picture(file) for file in files]
+    for file, pixels in zip(files, pictures, strict=True):
+        if pixels.shape != pictures[0].shape:
+            raise DataError(
+                f"{file}: is {pixels.shape}, but {files[0]} is {pictures[0].shape} (height, width, channels) - one "
+                f"network reads them all - make them of one size first"
+            )
+    return np.stack(pictures).transpose(0, 3, 1, 2), np.array([i for _, i in listed], dtype=np.int64), files
 
 
 def pictures_in(folder: Path) -> list[Path]:
