@@ -58,6 +58,32 @@ class Entry:
     tail: bool = False
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of parameter that has a row of its own."""
+
+    label: str
+    role: Role
+    in_branch: bool
+    tail: bool = False
+
+
+KINDS = (
+    Kind("input", "input", False),
+    Kind("hidden", "hidden", False),
+    Kind("output (readout)", "output", False),
+    Kind("scalar", "scalar", False),
+    Kind("vector in branch (bias, norm gain)", "input", True),
+    Kind("hidden in branch", "hidden", True),
+    Kind("output in branch (router, gate)", "output", True),
+    Kind("scalar in branch", "scalar", True),
+    Kind("vector at a branch's end", "input", True, tail=True),
+    Kind("hidden at a branch's end", "hidden", True, tail=True),
+    Kind("scalar at a branch's end", "scalar", True, tail=True),
+)
+"""Every row. At a branch's end the row's multiplier includes the branch's own l^-alpha."""
+
+
 def depth_of(exponent: Fraction) -> Power:
     """l^exponent."""
     return Power(depth=exponent)

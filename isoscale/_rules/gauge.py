@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from isoscale._rules.entry import Entry, Role
+from isoscale._rules.entry import KINDS, Entry, Kind
 from isoscale._rules.optimizers import Optimizer, get_optimizer
 from isoscale._rules.power import ONE, Power
 from isoscale._rules.rule import Rule
@@ -66,29 +66,12 @@ def invariants(entry: Entry) -> Invariants:
 
 @dataclass(frozen=True)
 class Difference:
-    """A place where two rules truly differ: invariant `quantity` of one row, in rule a and in rule b."""
+    """A place where two rules truly differ: an invariant of one kind of parameter, in rule a and in rule b."""
 
-    role: Role
-    in_branch: bool
-    tail: bool
+    kind: Kind
     quantity: Literal["init", "lr", "eps", "decay"]
     a: Power
     b: Power
-
-
-ROWS: tuple[tuple[Role, bool, bool], ...] = (
-    ("input", False, False),
-    ("hidden", False, False),
-    ("output", False, False),
-    ("input", True, False),
-    ("hidden", True, False),
-    ("output", True, False),
-    ("scalar", True, False),
-    ("input", True, True),
-    ("hidden", True, True),
-    ("scalar", True, True),
-)
-"""(role, in_branch, tail) of every row that a model can have."""
 
 
 def compare(a: Rule, b: Rule, optimizer: str, *, sizes: Sizes = "both") -> tuple[Difference, ...]:
@@ -97,12 +80,13 @@ def compare(a: Rule, b: Rule, optimizer: str, *, sizes: Sizes = "both") -> tuple
     `sizes` restricts the comparison to growth in width or in depth.
     """
     found = []
-    for role, in_branch, tail in ROWS:
-        left, right = (invariants(rule.entry(role, in_branch, optimizer, tail=tail)) for rule in (a, b))
+    for kind in KINDS:
+        rows = (rule.entry(kind.role, kind.in_branch, optimizer, tail=kind.tail) for rule in (a, b))
+        left, right = map(invariants, rows)
         for quantity in ("init", "lr", "eps", "decay"):
             one, other = (_restricted(getattr(side, quantity), sizes) for side in (left, right))
             if one != other:
-                found.append(Difference(role, in_branch, tail, quantity, one, other))
+                found.append(Difference(kind, quantity, one, other))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
+from typing import Literal
 
 from isoscale._rules.entry import Weight
 from isoscale._rules.optimizers import unknown
@@ -86,8 +87,51 @@ _UMUP = replace(
     source="arXiv 2407.17465, Table 2: muP in the gauge whose weights are all Theta(1)",
 )
 
+_RESNET_2LP = replace(
+    _COMPLETEP,
+    name="resnet_2lp",
+    hidden=Weight(ONE, RANDOM_SUM),
+    hidden_tail=Weight(ONE, Power(fan_in=Fraction(-1), fan_out=HALF)),
+    source="arXiv 2509.10167, critical scale: h + 1/(L M) sum_j v_j rho(u_j.h / D), u, v ~ sqrt(D) N(0, 1)",
+)
+
+
+def aligned(base: Rule, alignment: Literal["full", "no"]) -> Rule:
+    """`base` with a learning rate per layer, derived under an alignment assumption (arXiv 2407.05872).
+
+    full: updates align with activations (p = 1); no: they don't (p = 1/2). In both the initial readout is taken not to
+    align with the features' change (w = 1/2), which is what lets standard parameterization learn features.
+    """
+    return replace(
+        base,
+        name=f"{base.name}_{alignment}_align",
+        width="feature-learning",
+        width_rates="derived",
+        update_alignment=Fraction(1) if alignment == "full" else HALF,
+        readout_alignment=HALF,
+        source=f"arXiv 2407.05872: rates of {base.name} derived under {alignment} alignment",
+    )
+
+
 RULES: Mapping[str, Rule] = MappingProxyType(
-    {rule.name: rule for rule in (_SP, _NTK, _MEAN_FIELD, _MUP, _DEPTH_MUP, _COMPLETEP, _UMUP)}
+    {
+        rule.name: rule
+        for rule in (
+            _SP,
+            _NTK,
+            _MEAN_FIELD,
+            _MUP,
+            _DEPTH_MUP,
+            _COMPLETEP,
+            _UMUP,
+            _RESNET_2LP,
+            aligned(_SP, "full"),
+            aligned(_SP, "no"),
+            aligned(_NTK, "full"),
+            aligned(_NTK, "no"),
+            aligned(_MUP, "no"),
+        )
+    }
 )
 """The named rules; `get_rule` also knows the family depth_alpha(a)."""
 

@@ -1,37 +1,34 @@
-"""Why each row is as it is, in a sentence, and where it is from."""
+"""Why a row is as it is, in words: what width does to the role, what the optimizer's step feels, what depth does."""
 
-from typing import TYPE_CHECKING
+from fractions import Fraction
 
 from isoscale._rules.entry import Role
 from isoscale._rules.optimizers import Optimizer
 
-if TYPE_CHECKING:
-    from isoscale._rules.rule import Rule
-
 _WIDTH: dict[Role, str] = {
-    "input": "fan-in is fixed, so each coordinate's size is width-free; its gradient shrinks as the readout's entries",
-    "hidden": "a random sum over fan-in grows as its square root, an update's aligned sum as fan-in itself",
-    "output": "an aligned sum over fan-in grows as fan-in while the number of outputs is fixed",
+    "input": "fan-in is fixed, so a coordinate it feeds has the same size at every width, and a gradient that shrinks",
+    "hidden": "a random sum over fan-in grows as its square root, the aligned sum of an update as fan-in itself",
+    "output": "an aligned sum over fan-in grows as fan-in, while the number of outputs is fixed",
     "scalar": "neither fan grows, so width leaves it alone",
 }
 
 
-def reason_of(rule: "Rule", role: Role, in_branch: bool, optimizer: Optimizer) -> str:
-    """One or two sentences: what width does to this role, and what depth does inside a branch."""
-    if rule.width_rates == "constant":
-        width = f"{_WIDTH[role]}; this rule scales the init only, never the learning rate"
+def reason_of(
+    role: Role, optimizer: Optimizer, *, scaled_width: bool, alpha: Fraction | None = None, scaled_depth: bool = False
+) -> str:
+    """Why a role's row is as it is; `alpha` is the branch exponent, None outside branches."""
+    if not scaled_width:
+        step = "the learning rate is left alone all the same, which is what goes wrong"
+    elif optimizer.gradient_degree == 1:
+        step = "the step carries the gradient's size, so the rate undoes it"
     else:
-        width = _WIDTH[role]
-    if not in_branch:
-        return width
-    if rule.depth_rates == "constant":
-        return f"{width}; in depth nothing is scaled"
-    felt = "twice, in the gradient and in what the step does" if optimizer.gradient_degree == 1 else "once"
-    return f"{width}; each of L branches may move the stream by 1/L, and the step feels l^-{rule.alpha} {felt}"
-
-
-def source_of(rule: "Rule", role: Role, in_branch: bool) -> str:
-    """Where the row is from; the derivation is in docs/theory/rules.md."""
-    if in_branch and rule.depth_rates == "derived":
-        return f"{rule.source}; depth: arXiv 2309.16620 (alpha = 1/2), arXiv 2505.01618 (alpha = 1)"
-    return rule.source
+        step = "a normalised step does not feel the gradient's size" + (
+            ", so eps shrinks with it" if optimizer.eps else ""
+        )
+    text = f"{_WIDTH[role]}; {step}"
+    if alpha is None:
+        return text
+    if not scaled_depth:
+        return f"{text}; nothing is scaled in depth"
+    felt = "in the gradient and again in the forward pass" if optimizer.gradient_degree == 1 else "in the forward pass"
+    return f"{text}; each of L branches may move the stream by 1/L, and l^-{alpha} of it is there already {felt}"

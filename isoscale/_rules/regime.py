@@ -3,23 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
-from isoscale._rules.entry import Role, in_role
+from isoscale._rules.entry import Entry, Role, Weight, in_role
 from isoscale._rules.optimizers import Optimizer
 from isoscale._rules.power import Power
 from isoscale._rules.update import backward_exponent
-
-if TYPE_CHECKING:
-    from isoscale._rules.rule import Rule
 
 Regime = Literal["feature-learning", "lazy", "unstable", "vanishing"]
 """unstable: something grows with the size. vanishing: pre-activations go to 0 at initialisation. lazy: the
 features' change goes to 0, the output's does not grow. feature-learning: the features change by Theta(1)."""
 
 _FORWARD: dict[Role, Fraction] = {"input": Fraction(0), "hidden": Fraction(1, 2), "output": Fraction(1, 2)}
-_ALIGNED: dict[Role, int] = {"input": 0, "hidden": 1, "output": 1, "scalar": 0}
+_ALIGNED: dict[Role, int] = {"input": 0, "hidden": 1, "output": 1}
+
+
+class Table(Protocol):
+    """What a rule shows of itself: its weights, its rates, its branch and the alignment it assumes."""
+
+    @property
+    def update_alignment(self) -> Fraction: ...
+    @property
+    def readout_alignment(self) -> Fraction: ...
+    @property
+    def branch_multiplier(self) -> Power: ...
+    def weight(self, role: Role) -> Weight: ...
+    def entry(self, role: Role, in_branch: bool, optimizer: str) -> Entry: ...
 
 
 @dataclass(frozen=True)
@@ -94,39 +103,41 @@ class Scaling:
         return f"initial {starts}; change {changes}; output through features n^{self.propagated}"
 
 
-def scaling(rule: "Rule", optimizer: Optimizer) -> Scaling:
+def scaling(table: Table, optimizer: Optimizer) -> Scaling:
     """Run one step of the optimizer in exponents: gradient, entries of the step, change of what they feed."""
-    readout = in_role(rule.output.multiplier * rule.output.std, "output").width
-    out_step = _step(rule, "output", False, optimizer, Fraction(0))
-    out_change = (rule.weight("output").multiplier * out_step).width
+    out = table.weight("output")
+    readout = (out.multiplier * out.std).width
+    out_step = _step(table, "output", False, optimizer, Fraction(0))
+    out_change = (out.multiplier * out_step).width
     delta = backward_exponent(readout, -out_change)
     initial: dict[Role, Fraction] = {}
     update: dict[Role, Fraction] = {}
     for role in ("input", "hidden", "output"):
-        weight = rule.weight(role)
-        step = out_step if role == "output" else _step(rule, role, False, optimizer, delta)
+        weight = table.weight(role)
+        step = out_step if role == "output" else _step(table, role, False, optimizer, delta)
         initial[role] = (weight.multiplier * weight.std).width + _FORWARD[role]
-        update[role] = (weight.multiplier * step).width + rule.update_alignment * _ALIGNED[role]
+        update[role] = (weight.multiplier * step).width + table.update_alignment * _ALIGNED[role]
+    branch = table.branch_multiplier.depth
     features = max(update["input"], update["hidden"])
     inner: dict[Role, Fraction] = {
-        role: _step(rule, role, True, optimizer, delta).depth for role in ("input", "hidden", "output", "scalar")
+        role: _step(table, role, True, optimizer, delta).depth for role in ("input", "hidden", "output", "scalar")
     }
     return Scaling(
         optimizer=optimizer.name,
-        initial=MappingProxyType(initial),
-        update=MappingProxyType(update),
-        relative_readout=(out_step / rule.weight("output").std).width,
-        propagated=rule.readout_alignment + readout + features,
-        stream_initial=Fraction(1, 2) - rule.alpha,
-        stream_update=MappingProxyType({role: 1 - rule.alpha + value for role, value in inner.items()}),
-        inner_update=MappingProxyType(inner),
+        initial=initial,
+        update=update,
+        relative_readout=(out_step / out.std).width,
+        propagated=table.readout_alignment + readout + features,
+        stream_initial=Fraction(1, 2) + branch,
+        stream_update={role: 1 + branch + value for role, value in inner.items()},
+        inner_update=inner,
     )
 
 
-def _step(rule: "Rule", role: Role, in_branch: bool, optimizer: Optimizer, delta: Fraction) -> Power:
+def _step(table: Table, role: Role, in_branch: bool, optimizer: Optimizer, delta: Fraction) -> Power:
     """Entries of one step, dW = lr * gradient^k * std^j, under the rates the rule really gives."""
-    weight = rule.weight(role)
-    branch = rule.branch_multiplier if in_branch else Power()
+    weight = table.weight(role)
+    branch = table.branch_multiplier if in_branch else Power()
     gradient = in_role(weight.multiplier * branch * Power(fan_out=-delta), role)
-    lr = rule.entry(role, in_branch, optimizer.name).lr
+    lr = table.entry(role, in_branch, optimizer.name).lr
     return lr * gradient**optimizer.gradient_degree * weight.std**optimizer.parameter_degree

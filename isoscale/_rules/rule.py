@@ -7,9 +7,11 @@ from typing import Literal
 from isoscale._rules.entry import Entry, Role, Weight, depth_of, in_role
 from isoscale._rules.optimizers import OPTIMIZERS, Optimizer, get_optimizer
 from isoscale._rules.power import ONE, Power, exact
-from isoscale._rules.reasons import reason_of, source_of
+from isoscale._rules.reasons import reason_of
 from isoscale._rules.regime import Scaling, scaling
 from isoscale._rules.update import Settings, largest_settings
+
+DEPTH_SOURCE = "arXiv 2309.16620 (alpha = 1/2), arXiv 2505.01618 (alpha = 1)"
 
 Rates = Literal["derived", "constant"]
 """Settings over one size: solved from the maximal-update demand, or left at the base model's value."""
@@ -93,8 +95,10 @@ class Rule:
             lr=settings.lr,
             eps=settings.eps,
             decay=settings.decay,
-            reason=reason_of(self, role, in_branch, row),
-            source=source_of(self, role, in_branch),
+            reason=self._reason(role, in_branch, row),
+            source=f"{self.source}; depth: {DEPTH_SOURCE}"
+            if in_branch and self.depth_rates == "derived"
+            else self.source,
             tail=tail,
         )
 
@@ -134,6 +138,17 @@ class Rule:
             power.at(fan_in=1, fan_out=1, depth=1) == 1.0
             for row in rows
             for power in (row.multiplier, row.std, row.lr, row.eps, row.decay, self.branch_multiplier)
+        )
+
+    def _reason(self, role: Role, in_branch: bool, row: Optimizer) -> str:
+        if not in_branch:
+            return reason_of(role, row, scaled_width=self.width_rates == "derived")
+        return reason_of(
+            role,
+            row,
+            scaled_width=self.width_rates == "derived",
+            alpha=self.alpha,
+            scaled_depth=self.depth_rates == "derived",
         )
 
     def _settings(self, role: Role, in_branch: bool, row: Optimizer, weight: Weight) -> Settings:
