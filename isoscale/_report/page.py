@@ -1,0 +1,255 @@
+"""The page: one file, no network, no eval, readable without scripts."""
+
+from pathlib import Path
+
+from isoscale._report import vendored
+from isoscale._report.answer import answers, question
+from isoscale._report.chart import Chart, Table, number
+from isoscale._report.facts import AxisFacts, ReportFacts, RuleFacts
+from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
+from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart
+from isoscale._report.html import Html, data, hashed, join, table, tag
+from isoscale._report.svg import svg
+from isoscale._report.theme import outcome_tone, size_tone, themes, variables
+from isoscale._report.vega import config, spec
+
+_ICONS = {
+    "transfers": '<path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0z"/>',
+    "drifts": '<path d="M8 0l8 8-8 8-8-8z"/>',
+    "unclear": '<path d="M1 1h14v14H1zM3 3v10h10V3z"/>',
+}
+
+
+def write_report(facts: ReportFacts, path: str | Path) -> Path:
+    """Write the page and return where it is."""
+    destination = Path(path)
+    destination.write_text(render(facts), encoding="utf-8")
+    return destination
+
+
+def render(facts: ReportFacts) -> str:
+    """The page's text. Charts appear as still drawings with their tables; the script then makes them answer to the pointer."""
+    ink = _Ink()
+    body = [
+        _first(facts, ink),
+        tag(
+            "main",
+            *(_optimizer(facts, name, i, ink) for i, name in enumerate(facts.optimizers)),
+            _ran(facts),
+            _again(facts),
+        ),
+        tag("footer", tag("p", "Drawn by isoscale. This page is one file: it asks for nothing from any network.")),
+    ]
+    style = variables() + vendored.asset("page.css")
+    codes = (*vendored.scripts(), vendored.asset("page.js"))
+    policy = "; ".join((
+        "default-src 'none'", f"script-src {' '.join(map(hashed, codes))}", f"style-src {hashed(style)}",
+        "img-src data:", "base-uri 'none'", "form-action 'none'",
+    ))  # fmt: skip
+    head = (
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", f"{question(facts)} {facts.title}"),
+        Html(f"<style>{style}</style>"),
+    )
+    blocks = (
+        data("specs", ink.specs),
+        data("config", config()),
+        data("themes", themes()),
+        data("licences", vendored.notice()),
+    )
+    loaded = (Html(f"<script>{code}</script>") for code in codes)
+    return "<!doctype html>\n" + tag("html", tag("head", *head), tag("body", *body, *blocks, *loaded), lang="en") + "\n"
+
+
+class _Ink:
+    """Draws charts and keeps their specifications for the script, in the page's order."""
+
+    def __init__(self) -> None:
+        self.specs: list[dict[str, object]] = []
+
+    def figure(self, chart: Chart, *caption: str | Html) -> Html:
+        index = len(self.specs)
+        self.specs.append(spec(chart))
+        box = tag("div", Html(svg(chart)), class_="ink", role="img", aria_label=chart.alt)
+        words = (tag("figcaption", *caption),) if caption else ()
+        return tag("figure", box, *words, data_chart=str(index))
+
+
+def _numbers(*charts: Chart | None) -> Html:
+    """The tables of the charts above, folded away."""
+    return tag("details", tag("summary", "Numbers"), *(table(chart.table) for chart in charts if chart))
+
+
+def _badge(outcome: str) -> Html:
+    tone = outcome_tone(outcome)
+    return tag(
+        "span",
+        Html(f'<svg viewBox="0 0 16 16" aria-hidden="true">{_ICONS[tone]}</svg>'),
+        outcome,
+        class_=f"badge {tone}",
+    )
+
+
+def _first(facts: ReportFacts, ink: _Ink) -> Html:
+    chart = answer_chart(facts)
+    caption = f"How far the best {facts.hyperparameter} moves each time the size doubles, with 95% intervals."
+    if facts.tolerance:
+        caption += " Inside the shaded band it counts as staying put."
+    words = tag(
+        "div",
+        tag("p", facts.title, class_="eyebrow"),
+        tag("h1", question(facts)),
+        *(tag("p", sentence, class_="answer") for sentence in answers(facts)),
+        *(_said(facts, optimizer) for optimizer in facts.optimizers),
+        *(tag("p", warning, class_="note") for warning in facts.warnings),
+    )
+    picture = (tag("div", ink.figure(chart, caption), _numbers(chart), class_="picture"),) if chart else ()
+    return tag("header", words, *picture, class_="first")
+
+
+def _said(facts: ReportFacts, optimizer: str) -> Html:
+    """Each rule's verdict and its sentence, under the optimizer's name where there is more than one."""
+    items = (
+        tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), tag("p", rule.sentence))
+        for rule in facts.under(optimizer)
+    )
+    title = (tag("h2", f"With {optimizer}", class_="small"),) if len(facts.optimizers) > 1 else ()
+    return join(*title, tag("ul", *items, class_="says"))
+
+
+def _optimizer(facts: ReportFacts, optimizer: str, index: int, ink: _Ink) -> Html:
+    rules = facts.under(optimizer)
+    shared = frames(facts, optimizer)
+    axes = dict.fromkeys(axis.axis for rule in rules for axis in rule.axes)
+    lead = (
+        "A curve is the mean over seeds at one size. A ring marks a minimum, its bar the 95% interval. Above each plot, a row "
+        "for each size: a cross where every run diverged, a stroke where some did, an upright bar at the stability edge."
+    )
+    return tag(
+        "section",
+        tag("h2", f"With {optimizer}"),
+        tag("p", lead, class_="lead"),
+        *(_axis(facts, rules, name, shared, ink) for name in axes),
+        _costs(facts, optimizer, ink),
+        id=f"optimizer-{index}",
+    )
+
+
+def _axis(facts: ReportFacts, rules: tuple[RuleFacts, ...], name: str, shared: Frames, ink: _Ink) -> Html:
+    pairs = [(rule, axis) for rule in rules for axis in rule.axes if axis.axis == name]
+    held = sorted({axis.held for _, axis in pairs if axis.held})
+    title = f"Over {name}" + (f", at {' or '.join(held)}" if held else "")
+    panels = (_panel(facts, rule, axis, shared, ink) for rule, axis in pairs)
+    return tag("section", tag("h3", title), *_legends(pairs), tag("div", *panels, class_="panels"))
+
+
+def _panel(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Frames, ink: _Ink) -> Html:
+    loss, drift = loss_chart(facts, rule, axis, shared), drift_chart(facts, rule, axis, shared)
+    return tag(
+        "article",
+        tag("h4", tag("span", rule.rule), _badge(axis.outcome)),
+        tag("p", axis.sentence),
+        ink.figure(loss),
+        ink.figure(drift, slope(axis)) if drift else tag("p", slope(axis)),
+        _numbers(loss, drift),
+        class_="panel",
+    )
+
+
+def _legends(pairs: list[tuple[RuleFacts, AxisFacts]]) -> list[Html]:
+    """One legend for all panels where they show the same sizes, else none is wrong for some: one for each set."""
+    sets = dict.fromkeys((axis.axis, tuple(axis.size(curve) for curve in axis.curves)) for _, axis in pairs)
+    return [
+        tag("ul", *(
+            tag("li", Html(f'<svg viewBox="0 0 22 12" aria-hidden="true" class="t-{size_tone(rank, len(sizes))}">'
+                           '<path d="M1,6H21"/><circle class="ring" cx="11" cy="6" r="4"/></svg>'), f"{name} {size}")
+            for rank, size in enumerate(sizes)
+        ), class_="legend")
+        for name, sizes in sets
+    ]  # fmt: skip
+
+
+def _costs(facts: ReportFacts, optimizer: str, ink: _Ink) -> Html:
+    regret, cost = regret_chart(facts, optimizer), cost_chart(facts, optimizer)
+    numbers = cost_table(facts, optimizer)
+    panels = []
+    if regret:
+        target = next((rule.target for rule in facts.under(optimizer) if rule.target), "the largest model")
+        caption = (
+            f"Extra loss at {target} when it runs with the proxy's best {facts.hyperparameter} instead of its own."
+        )
+        panels.append(
+            tag(
+                "article",
+                tag("h4", "What carrying costs"),
+                tag("p", caption),
+                ink.figure(regret),
+                _numbers(regret),
+                class_="panel",
+            )
+        )
+    if cost:
+        caption = "Hollow: tuning the proxy. Filled: tuning the largest model directly."
+        sentences = dict.fromkeys(rule.cost_sentence for rule in facts.under(optimizer) if rule.cost_sentence)
+        said = " ".join((caption, *sentences))
+        panels.append(
+            tag(
+                "article",
+                tag("h4", "What tuning costs"),
+                tag("p", said),
+                ink.figure(cost),
+                _numbers(cost),
+                class_="panel",
+            )
+        )
+    elif numbers.rows:
+        panels.append(tag("article", tag("h4", "What tuning costs"), table(numbers), class_="panel"))
+    if not panels:
+        return join()
+    return tag("section", tag("h3", "Regret and cost"), tag("div", *panels, class_="panels"))
+
+
+def _ran(facts: ReportFacts) -> Html:
+    ran = facts.ran
+    counts = Table(
+        f"{ran.runs} runs, {ran.diverged} of them diverged",
+        ("rule", "optimizer", "runs", "diverged"),
+        tuple((one.rule, one.optimizer, str(one.runs), str(one.diverged)) for one in ran.counts),
+    )
+    spent = tuple(
+        (name, number(value))
+        for name, value in (("training FLOPs, all runs", ran.flops), ("seconds, all runs", ran.seconds))
+        if value
+    )
+    parts = [
+        table(counts),
+        *_pairs("Varied", ran.varied),
+        *_pairs("The same in every run", ran.shared),
+        *_pairs("Data", ran.data, ("name", "sha256")),
+        *_pairs("Versions", ran.versions),
+        *_pairs("Spent", spent),
+        *(table(one) for one in facts.tables),
+    ]
+    return tag("section", tag("h2", "What was run"), *parts, id="ran", class_="facts")
+
+
+def _pairs(
+    title: str, rows: tuple[tuple[str, str], ...], columns: tuple[str, str] = ("name", "value")
+) -> tuple[Html, ...]:
+    return (table(Table(title, columns, rows)),) if rows else ()
+
+
+def _again(facts: ReportFacts) -> Html:
+    if not facts.reproduce:
+        return join()
+    lead = "The same specification gives the same runs; finished ones are kept, so repeating a command only adds what is missing."
+    return tag(
+        "section",
+        tag("h2", "How to reproduce"),
+        tag("p", lead, class_="lead"),
+        tag("pre", tag("code", "\n".join(facts.reproduce))),
+    )

@@ -1,0 +1,59 @@
+"""The drawing libraries that travel inside the page: read from the package, checked against the manifest."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_HERE = files("isoscale._report")
+
+
+@dataclass(frozen=True)
+class Library:
+    """One vendored build: where it came from and the sha256 its file must have."""
+
+    package: str
+    version: str
+    file: str
+    path: str
+    sha256: str
+    licence: str
+    licence_file: str
+
+
+def libraries() -> tuple[Library, ...]:
+    """The vendored builds, in the order in which a page must load them."""
+    manifest = json.loads(_HERE.joinpath("vendor/manifest.json").read_text("utf-8"))
+    return tuple(Library(**entry) for entry in manifest["order"])
+
+
+@cache
+def scripts() -> tuple[str, ...]:
+    """The code of each build, its licence in front. A file that is not what the manifest says is refused.
+
+    The pointer to a source map goes: it would be the page's only reason to ask for another file.
+    """
+    loaded = []
+    for library in libraries():
+        raw = _HERE.joinpath("vendor", library.file).read_bytes()
+        if hashlib.sha256(raw).hexdigest() != library.sha256:
+            raise ValueError(
+                f"{library.file} is not {library.package} {library.version}: its sha256 differs from vendor/manifest.json, "
+                "so the report would run code nobody looked at; install isoscale again"
+            )
+        licence = _HERE.joinpath("vendor", library.licence_file).read_text("utf-8")
+        code = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", raw.decode())
+        loaded.append(f"/*! {library.package} {library.version}\n{licence.strip()}\n*/\n{code}")
+    return tuple(loaded)
+
+
+def notice() -> str:
+    """The licences of what the builds contain."""
+    return _HERE.joinpath("vendor/NOTICE").read_text("utf-8")
+
+
+def asset(name: str) -> str:
+    """One of the page's own files."""
+    return _HERE.joinpath("assets", name).read_text("utf-8")
