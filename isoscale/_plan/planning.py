@@ -1,11 +1,23 @@
 """plan(): from a builder and two sizes to what every parameter gets."""
 
+import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
+from isoscale._plan.compose import compose
+from isoscale._plan.errors import PlanError
+from isoscale._plan.facts import Structure
+from isoscale._plan.hooks import Placement, fires, place
+from isoscale._plan.measure import measured
+from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
+from isoscale._plan.structure import describe
+from isoscale._plan.trace import trace
+from isoscale._rules import Rule, get_optimizer, get_rule
 
 
 def plan(
@@ -20,5 +32,77 @@ def plan(
     roles: Mapping[str, str] | None = None,
     postnorm: Literal["refuse", "allow"] = "refuse",
 ) -> Plan:
-    """Plan the model `build(**target)` so that the hyperparameters tuned on `build(**base)` stay best."""
-    raise NotImplementedError
+    """Plan the model `build(**target)` so that hyperparameters tuned on `build(**base)` stay best.
+
+    Every parameter gets (multiplier, init std, lr, eps, decay) = ratio(fan-in, fan-out, depth), target over base, from
+    the rule's table; multipliers are folded into the other four (mode="fold") or applied by forward hooks
+    (mode="explicit"). At base size every ratio is exactly 1. Pure: nothing is trained, no random state is touched.
+
+    build: callable(**size) -> nn.Module, in plain PyTorch; base, target: the same keys, e.g. dict(width=64, depth=4).
+    inputs: an example batch (a tensor, a tuple of arguments or a dict of keyword arguments); None if the model has a
+    method `example_inputs()`. roles: overrides by glob, {"blocks.*.gate": "scalar"}.
+    Raises PlanError (or StructureError, RuleError, UnknownName: all ValueError) with what, why and what mends it.
+    Sources: arXiv 2203.03466 (width), 2309.16620 (depth), 2505.01618 (alpha = 1).
+    """
+    _check_sizes(build, base, target)
+    table = get_rule(rule)
+    get_optimizer(optimizer)
+    if mode not in ("fold", "explicit"):
+        raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or mode='explicit'.")
+    structure = describe(build, base, target, inputs, roles=roles, postnorm=postnorm)
+    structure = measured(structure, build, base)
+    placements = []
+    if mode == "explicit":
+        placements = _firing(structure, table, optimizer, build, target, inputs)
+    return compose(structure, table, base=base, target=target, optimizer=optimizer, mode=mode, placements=placements)
+
+
+def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], target: Mapping[str, Any]) -> None:
+    for name, size in (("base", base), ("target", target)):
+        if not isinstance(size, Mapping) or not size:
+            raise PlanError(f"{name}={size!r}: a size is a dict of the builder's arguments, dict(width=64, depth=4).")
+    if set(base) != set(target):
+        raise PlanError(
+            f"base and target have different keys: only in base: {sorted(set(base) - set(target))}, only in target: "
+            f"{sorted(set(target) - set(base))}. A ratio needs both ends; give every key in both."
+        )
+    smaller = [
+        f"{key}={target[key]} (base {base[key]})"
+        for key in base
+        if isinstance(base[key], int) and isinstance(target[key], int) and target[key] < base[key]
+    ]
+    if smaller:
+        raise PlanError(
+            f"the target is smaller than the base: {listed(smaller)}. Hyperparameters are tuned small and carried up; "
+            "swap base and target, or choose a smaller base."
+        )
+    try:
+        signature = inspect.signature(build)
+    except (TypeError, ValueError):
+        return
+    for size in (base, target):
+        try:
+            signature.bind(**size)
+        except TypeError as error:
+            known = list(signature.parameters)
+            close = [difflib.get_close_matches(key, known, 1) for key in size if key not in known]
+            hint = f" Did you mean {close[0][0]!r}?" if close and close[0] else ""
+            raise PlanError(
+                f"the builder cannot be called with {dict(size)}: {error}; it takes {signature}.{hint}"
+            ) from error
+
+
+def _firing(
+    structure: Structure,
+    rule: Rule,
+    optimizer: str,
+    build: Callable[..., nn.Module],
+    target: Mapping[str, Any],
+    inputs: Any,
+) -> list[Placement]:
+    """Hooks that really fire on the target model, traced under fake tensors."""
+    with torch.device("meta"):
+        model = build(**target)
+    placements = place(structure, rule, optimizer, model)
+    fired = fires([placement.hook for placement in placements], model, lambda traced: trace(traced, inputs))
+    return [placement for placement in placements if placement.hook.module in fired]

@@ -1,0 +1,78 @@
+"""From the facts of a structure and a rule to a plan, or to the sentence why there is none."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Literal
+
+from isoscale._plan.errors import PlanError
+from isoscale._plan.facts import Attention, Structure
+from isoscale._plan.hooks import Placement, merged
+from isoscale._plan.naming import listed
+from isoscale._plan.plans import Plan
+from isoscale._plan.settings import leaves_alone, settle
+from isoscale._rules import Power, Rule
+
+_USUAL_LOGITS = Power(fan_in=Fraction(-1, 2))
+"""The scale that attention has under every rule: q.k / sqrt(size)."""
+
+
+def compose(
+    structure: Structure,
+    rule: Rule,
+    *,
+    base: Mapping[str, Any],
+    target: Mapping[str, Any],
+    optimizer: str,
+    mode: Literal["fold", "explicit"] = "fold",
+    placements: Sequence[Placement] = (),
+) -> Plan:
+    """The plan of a structure under a rule; `placements` are the hooks that explicit mode uses instead of folding."""
+    hooks, hooked = merged(placements)
+    _refuse(structure, rule, optimizer, {hook.module for hook in hooks})
+    logits = {name: missing_logits(each, rule) for each in structure.attentions for name in each.fold}
+    return Plan(
+        rule=rule.name,
+        optimizer_name=optimizer,
+        mode=mode,
+        base=dict(base),
+        target=dict(target),
+        settings=settle(structure, rule, optimizer, hooked, logits),
+        hooks=hooks,
+        depths={name: (stream.base_depth, stream.depth) for name, stream in structure.streams.items()},
+        warnings=structure.warnings,
+    )
+
+
+def missing_logits(attention: Attention, rule: Rule) -> float:
+    """What the rule's logit scale asks for over what the model has, where the head size grows; else 1."""
+    if leaves_alone(rule):
+        return 1.0
+    factor = (_USUAL_LOGITS * rule.attention).at(fan_in=attention.size / attention.base_size) / attention.existing
+    return 1.0 if abs(factor - 1.0) < 1e-9 else factor
+
+
+def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) -> None:
+    """Raise where a multiplier that this rule needs can neither be folded nor hooked."""
+    found: list[str] = []
+    for stream in structure.streams.values():
+        needed = rule.branch_multiplier.at(depth=stream.depth / stream.base_depth) != 1.0
+        for branch in stream.branches if needed else ():
+            if branch.refusal is not None and branch.hook not in hooked:
+                mend = "end it with a linear layer, or make it a module of its own"
+                if branch.hook is not None:
+                    mend = 'plan with mode="explicit", which multiplies by a forward hook'
+                found.append(f"{branch.refusal}; the branch must shrink with depth: {mend}")
+    if rule.entry("output", False, optimizer).multiplier.fan_in != 0 and _wider(structure):
+        found += [f"{refusal}; the readout must shrink with width" for refusal in structure.refusals]
+    found += [
+        f"{attention.refusal}; with a growing head size the logits need 1/size instead of 1/sqrt(size): keep the head "
+        "size fixed and let the number of heads grow"
+        for attention in structure.attentions
+        if attention.refusal is not None and missing_logits(attention, rule) != 1.0
+    ]
+    if found:
+        raise PlanError(f"rule {rule.name!r} needs multipliers that cannot be placed: {listed(found)}.")
+
+
+def _wider(structure: Structure) -> bool:
+    return any(p.fan_in != p.base_fan_in or p.fan_out != p.base_fan_out for p in structure.parameters.values())

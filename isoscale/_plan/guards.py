@@ -1,0 +1,180 @@
+"""Guards: what silently undoes a plan during training is found before the first step, with the call that mends it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler, swa_utils
+
+from isoscale._plan.errors import PlanError
+from isoscale._plan.groups import TORCH_OPTIMIZERS
+from isoscale._plan.naming import listed, matched, unwrapped
+from isoscale._plan.settings import Setting
+
+_SAME = 1e-6
+
+
+def per_group(settings: Sequence[Setting], optimizer: torch.optim.Optimizer, value: float) -> list[float]:
+    """`value` times each live group's planned learning-rate ratio: the list that schedulers take for `max_lr`."""
+    return [value * setting.lr for setting in _leaders(settings, optimizer.param_groups)]
+
+
+def check_scheduler(settings: Sequence[Setting], scheduler: Any) -> None:
+    """Raise PlanError where the scheduler gives groups rates that are not in the planned ratio.
+
+    Why: a plan IS ratios between groups. A scalar `max_lr`, `min_lr`, `eta_min` or `swa_lr` is one absolute rate for
+    all groups, so from then on every parameter trains at the base model's rate: the model silently falls back to
+    the standard parameterization.
+    """
+    inner = _inner(scheduler)
+    if inner:
+        for each in inner:
+            check_scheduler(settings, each)
+        return
+    groups = scheduler.optimizer.param_groups
+    ratios = [setting.lr for setting in _leaders(settings, groups)]
+    name = type(scheduler).__name__
+    if isinstance(scheduler, lr_scheduler.OneCycleLR):
+        found = [float(group["max_lr"]) for group in groups]
+        _in_ratio(found, ratios, name, "max_lr", "OneCycleLR(optimizer, max_lr={}, ...)")
+    elif isinstance(scheduler, lr_scheduler.CyclicLR):
+        for what, rates in (("base_lr", scheduler.base_lrs), ("max_lr", scheduler.max_lrs)):
+            _in_ratio(_floats(rates), ratios, name, what, f"CyclicLR(optimizer, {what}={{}}, ...)")
+    elif isinstance(scheduler, swa_utils.SWALR):
+        _in_ratio([float(g["swa_lr"]) for g in groups], ratios, name, "swa_lr", "SWALR(optimizer, swa_lr={}, ...)")
+    elif isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        if any(scheduler.min_lrs):
+            mend = "ReduceLROnPlateau(optimizer, min_lr={}, ...)"
+            _in_ratio(_floats(scheduler.min_lrs), ratios, name, "min_lr", mend)
+    elif isinstance(scheduler, lr_scheduler.CosineAnnealingLR | lr_scheduler.CosineAnnealingWarmRestarts):
+        _eta_min(float(scheduler.eta_min), ratios, name)
+    elif isinstance(scheduler, lr_scheduler.LambdaLR | lr_scheduler.MultiplicativeLR) and _several(scheduler):
+        raise PlanError(f"{name} has one function per group: ratios drift apart. Give one function for all groups.")
+    _in_ratio([float(group["lr"]) for group in groups], ratios, name, "lr", "groups from plan.param_groups(...)")
+
+
+def check_optimizer(settings: Sequence[Setting], optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
+    """Raise PlanError where the live groups are no longer in the planned ratios (lr, eps, weight decay).
+
+    Call it after building the optimizer, after loading a checkpoint, and whenever in doubt: it reads, never writes.
+    """
+    _check_class(optimizer_name, optimizer)
+    by_name = {setting.name: setting for setting in settings}
+    groups = optimizer.param_groups
+    leaders = _leaders(settings, groups)
+    for group, leader in zip(groups, leaders):
+        members = [by_name[unwrapped_in(by_name, name)] for name in group["param_names"]]
+        mixed = [member.name for member in members if _numbers(member) != _numbers(leader)]
+        if mixed:
+            raise PlanError(
+                f"{leader.name} and {listed(mixed)} share a parameter group and need different settings: build the "
+                "groups with plan.param_groups(model, lr=...)."
+            )
+    lr = [float(group["lr"]) for group in groups]
+    what = type(optimizer).__name__
+    mend = "groups from plan.param_groups(model, lr=...)"
+    _in_ratio(lr, [leader.lr for leader in leaders], what, "lr", mend)
+    if all("eps" in group for group in groups):
+        _in_ratio([float(group["eps"]) for group in groups], [leader.eps for leader in leaders], what, "eps", mend)
+    decayed = [(group, leader) for group, leader in zip(groups, leaders) if group.get("weight_decay")]
+    independent = optimizer_name == "adamw_independent"
+    expected = [leader.decay / leader.lr if independent else leader.decay for _, leader in decayed]
+    _in_ratio([float(group["weight_decay"]) for group, _ in decayed], expected, what, "weight_decay", mend)
+
+
+def unwrapped_in(known: Mapping[str, object], name: str) -> str:
+    """The plan's name for a live one; raises PlanError where the plan has none."""
+    for candidate in (name, unwrapped(name)):
+        if candidate in known:
+            return candidate
+    raise PlanError(f"the optimizer holds {name!r}, which is not in the plan: build its groups with plan.param_groups.")
+
+
+def clip_grad_norm_(settings: Sequence[Setting], model: nn.Module, max_norm: float) -> Tensor:
+    """Scale all gradients so that their planned norm is at most `max_norm`; see `Plan.clip_grad_norm_`."""
+    if not max_norm > 0:
+        raise PlanError(f"max_norm={max_norm!r}: a norm is clipped to a positive number.")
+    parameters = matched(settings, model)
+    weights = {setting.name: math.sqrt(setting.metric) for setting in settings}
+    held = [(parameter.grad, weights[name]) for name, parameter in parameters.items() if parameter.grad is not None]
+    if not held:
+        return torch.tensor(0.0)
+    gradients = [gradient for gradient, _ in held]
+    norms = torch._foreach_norm(gradients) if len({g.device for g in gradients}) == 1 else [g.norm() for g in gradients]
+    total = torch.linalg.vector_norm(torch.stack([n * w for n, (_, w) in zip(norms, held)]))
+    # The same arithmetic as torch.nn.utils.clip_grad_norm_, so that at base size the bits are the same too.
+    coefficient = torch.clamp(max_norm / (total + 1e-6), max=1.0)
+    torch._foreach_mul_(gradients, coefficient)
+    return total
+
+
+def _numbers(setting: Setting) -> tuple[float, float, float]:
+    return setting.lr, setting.eps, setting.decay
+
+
+def _leaders(settings: Sequence[Setting], groups: Iterable[Mapping[str, Any]]) -> list[Setting]:
+    """For each live group the setting of its first parameter."""
+    by_name = {setting.name: setting for setting in settings}
+    found = []
+    for index, group in enumerate(groups):
+        names = group.get("param_names")
+        if not names:
+            raise PlanError(
+                f"parameter group {index} has no param_names, so its planned ratio is unknown: build the groups with "
+                "plan.param_groups(model, lr=...)."
+            )
+        found.append(by_name[unwrapped_in(by_name, names[0])])
+    return found
+
+
+def _several(scheduler: Any) -> bool:
+    return len({id(function) for function in scheduler.lr_lambdas}) > 1
+
+
+def _inner(scheduler: Any) -> list[Any]:
+    composed = isinstance(scheduler, lr_scheduler.SequentialLR | lr_scheduler.ChainedScheduler)
+    return list(scheduler._schedulers) if composed else []
+
+
+def _floats(values: Iterable[Any]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _in_ratio(found: Sequence[float], ratios: Sequence[float], who: str, what: str, mend: str) -> None:
+    """Raise unless found[i] / ratios[i] is one number for all groups."""
+    units = [value / ratio for value, ratio in zip(found, ratios)]
+    if not units or max(units) - min(units) <= _SAME * max(abs(unit) for unit in units):
+        return
+    planned = [f"{max(found) * ratio:.6g}" for ratio in ratios] if "{}" in mend else []
+    raise PlanError(
+        f"{who} gives the groups {what} {[float(f'{value:.4g}') for value in found]}, and the plan's ratios are "
+        f"{[float(f'{ratio:.4g}') for ratio in ratios]}: the ratios are the plan, without them wide and deep models "
+        f"train at the base model's rate. Mend: {mend.format('[' + ', '.join(planned) + ']')}"
+        + (f" which is plan.per_group(optimizer, {max(found):.6g})." if planned else ".")
+    )
+
+
+def _eta_min(eta_min: float, ratios: Sequence[float], name: str) -> None:
+    if eta_min == 0.0 or len(set(ratios)) == 1:
+        return
+    raise PlanError(
+        f"{name} ends at eta_min={eta_min:g} for every group, which are in the ratios "
+        f"{[float(f'{ratio:.4g}') for ratio in ratios]}: the floor is one absolute rate and breaks them. Mend: "
+        "eta_min=0, or a floor as a fraction of each group's own rate: LambdaLR(optimizer, lambda step: floor + "
+        "(1 - floor) * (1 + math.cos(math.pi * step / steps)) / 2)."
+    )
+
+
+def _check_class(optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
+    expected = TORCH_OPTIMIZERS.get(optimizer_name)
+    if expected is None or type(optimizer) is expected:
+        return
+    decoupled = bool(optimizer.defaults.get("decoupled_weight_decay"))
+    if expected is torch.optim.AdamW and type(optimizer) is torch.optim.Adam and decoupled:
+        return
+    raise PlanError(
+        f"the plan is for {optimizer_name!r} ({expected.__name__}) and the optimizer is {type(optimizer).__name__}: "
+        f"each optimizer has its own exponents. Use torch.optim.{expected.__name__}, or plan again with optimizer=..."
+    )

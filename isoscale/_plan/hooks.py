@@ -1,0 +1,182 @@
+"""mode="explicit": the multipliers stay visible, applied by forward hooks; no name in the state dict changes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from isoscale._plan.facts import Structure
+from isoscale._plan.naming import module_named
+from isoscale._plan.settings import readout_multiplier, row_of, sizes_of
+from isoscale._rules import ONE, Power, Rule
+
+# Modules whose output is linear in all their own parameters, so a factor on it is a factor on them.
+_LINEAR_IN_PARAMETERS: tuple[type[nn.Module], ...] = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.GroupNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+)
+_FORWARDS = frozenset(module.forward for module in _LINEAR_IN_PARAMETERS)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A factor on a module's output, or on its first input (a readout whose bias must not be multiplied)."""
+
+    module: str
+    side: Literal["output", "input"]
+    factor: float
+    why: str
+
+
+class OutputTimes:
+    """Forward hook: multiply the module's output (the first tensor of a tuple) by a factor."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return output * self.factor
+        return (output[0] * self.factor, *output[1:])
+
+
+class InputTimes:
+    """Forward pre-hook: multiply the module's first argument by a factor."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        return (args[0] * self.factor, *args[1:])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A hook and the part of each parameter's multiplier that it takes over from folding."""
+
+    hook: Hook
+    takes: Mapping[str, Power]
+
+
+def place(structure: Structure, rule: Rule, optimizer: str, model: nn.Module) -> list[Placement]:
+    """Where explicit mode can put multipliers; whatever no module's output carries stays folded.
+
+    A branch is multiplied at the module whose output it is; a readout, or a weight with a multiplier of its own, at
+    its own module if that is one of torch's linear ones.
+    """
+    modules = dict(model.named_modules())
+    uses: dict[str, int] = {}
+    for branch in structure.branches:
+        for tail in branch.tails:
+            uses[tail] = uses.get(tail, 0) + 1
+    found = []
+    for stream in structure.streams.values():
+        factor = rule.branch_multiplier.at(depth=stream.depth / stream.base_depth)
+        for branch in stream.branches:
+            # A tail of several branches is folded once; hooking some of them would leave it half done.
+            if (
+                branch.hook is not None
+                and branch.hook in modules
+                and factor != 1.0
+                and all(uses[tail] == 1 for tail in branch.tails)
+            ):
+                hook = Hook(branch.hook, "output", factor, f"branch {branch.name} of stream {stream.name}")
+                found.append(Placement(hook, dict.fromkeys(branch.tails, rule.branch_multiplier)))
+    own = (_own(path, module, structure, rule, optimizer) for path, module in modules.items())
+    return found + [placement for placement in own if placement is not None]
+
+
+def merged(placements: Sequence[Placement]) -> tuple[tuple[Hook, ...], dict[str, Power]]:
+    """One hook per module and side, and all the powers that hooks take over."""
+    hooks: dict[tuple[str, str], Hook] = {}
+    taken: dict[str, Power] = {}
+    for placement in placements:
+        hook = placement.hook
+        before = hooks.get((hook.module, hook.side))
+        if before is not None:
+            hook = replace(hook, factor=before.factor * hook.factor, why=f"{before.why}; {hook.why}")
+        hooks[hook.module, hook.side] = hook
+        for name, power in placement.takes.items():
+            taken[name] = taken.get(name, ONE) * power
+    return tuple(hooks.values()), taken
+
+
+def attach(hooks: Sequence[Hook], model: nn.Module) -> list[str]:
+    """Put the hooks on the model where they are not on it yet; returns the paths of hooked modules."""
+    for hook in hooks:
+        module = module_named(model, hook.module)
+        if hook.side == "output" and not _ours(module._forward_hooks, OutputTimes):
+            module.register_forward_hook(OutputTimes(hook.factor))
+        if hook.side == "input" and not _ours(module._forward_pre_hooks, InputTimes):
+            module.register_forward_pre_hook(InputTimes(hook.factor))
+    return [hook.module for hook in hooks]
+
+
+def detach(model: nn.Module) -> list[str]:
+    """Take every hook of this kind off the model; returns the paths of the modules that had one."""
+    found = []
+    for path, module in model.named_modules():
+        for registered, kind in ((module._forward_hooks, OutputTimes), (module._forward_pre_hooks, InputTimes)):
+            ours = [key for key, hook in registered.items() if isinstance(hook, kind)]
+            for key in ours:
+                del registered[key]
+            found += [path] * bool(ours)
+    return found
+
+
+def _ours(registered: Mapping[int, Any], kind: type) -> bool:
+    return any(isinstance(hook, kind) for hook in registered.values())
+
+
+def _own(path: str, module: nn.Module, structure: Structure, rule: Rule, optimizer: str) -> Placement | None:
+    """The hook for the multipliers of a module's own parameters, if one factor on its output or input says it all."""
+    prefix = f"{path}." if path else ""
+    own = {name: structure.parameters.get(prefix + name) for name, _ in module.named_parameters("", False)}
+    if type(module).forward not in _FORWARDS:
+        return None
+    powers, factors = {}, {}
+    for name, parameter in own.items():
+        if parameter is None:
+            return None
+        total = row_of(parameter, rule, optimizer).multiplier * readout_multiplier(parameter, rule, optimizer)
+        powers[name] = total / rule.branch_multiplier if parameter.tail else total
+        factors[name] = powers[name].at(**sizes_of(parameter, structure))
+    values = set(factors.values())
+    if not values - {1.0}:
+        return None
+    why = f"multiplier of {', '.join(prefix + name for name in own)}"
+    if len(values) == 1:
+        return Placement(Hook(path, "output", values.pop(), why), {prefix + name: powers[name] for name in own})
+    weight_only = all((value == 1.0) == (name != "weight") for name, value in factors.items())
+    if weight_only and isinstance(module, nn.Linear | _ConvNd):
+        return Placement(Hook(path, "input", factors["weight"], why), {f"{prefix}weight": powers["weight"]})
+    return None
+
+
+def fires(hooks: Sequence[Hook], model: nn.Module, run: Callable[[nn.Module], Any]) -> set[str]:
+    """Paths of hooked modules whose forward really runs (`MultiheadAttention.out_proj`'s never does)."""
+    seen: set[str] = set()
+
+    def note(path: str) -> Callable[..., None]:
+        return lambda module, args: seen.add(path)
+
+    handles = [module_named(model, hook.module).register_forward_pre_hook(note(hook.module)) for hook in hooks]
+    try:
+        run(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen

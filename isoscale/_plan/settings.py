@@ -1,0 +1,178 @@
+"""From facts about a parameter to what it gets: read the rule's row, then move multipliers into it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from isoscale._plan.errors import PlanError
+from isoscale._plan.facts import Parameter, Structure
+from isoscale._rules import ONE, Entry, Power, Rule, fold
+
+Mode = Literal["fold", "explicit"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one parameter of the target model gets; ratios are target over base, exactly 1 at base size.
+
+    `multiplier` is the forward multiplier that `std`, `lr`, `eps` and `decay` contain (folded), `hooked` the one that
+    a forward hook applies instead (mode="explicit"), `existing` what the model's own code applies already. `metric` is
+    the squared weight of the parameter's gradient in the gauge-invariant norm. `exponents` holds the rule's exact
+    powers as text (`n^-1 l^-1/2`). `own_init`: the rule leaves the builder's initialisation alone.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    fan_in: float
+    fan_out: float
+    depth: float
+    stream: str | None
+    tail: bool
+    readout: bool
+    multiplier: float
+    hooked: float
+    existing: float
+    own_init: bool
+    base_rms: float
+    base_mean: float
+    std: float
+    lr: float
+    eps: float
+    decay: float
+    metric: float
+    exponents: Mapping[str, str]
+    reason: str
+    source: str
+    evidence: str
+
+    @property
+    def init(self) -> Literal["zero", "constant", "random"]:
+        """What the base model's own initialisation was measured to be."""
+        if self.base_rms == 0.0:
+            return "zero"
+        spread = math.sqrt(max(0.0, self.base_rms**2 - self.base_mean**2))
+        return "constant" if spread <= 1e-6 * self.base_rms else "random"
+
+    @property
+    def rms(self) -> float:
+        """Root mean square the parameter has after `init_`: the base model's measured one times `std`."""
+        return self.base_rms * self.std
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing that the rule reads grows for this parameter."""
+        return self.fan_in == self.fan_out == self.depth == 1.0
+
+
+def settle(
+    structure: Structure, rule: Rule, optimizer: str, hooked: Mapping[str, Power], logits: Mapping[str, float]
+) -> tuple[Setting, ...]:
+    """The setting of every parameter, in the model's own order.
+
+    `hooked[name]` is the part of a parameter's multiplier that forward hooks apply and that must not be folded.
+    `logits[name]` is the factor of attention logits whose head size grows, for the parameters that carry it.
+    """
+    return tuple(
+        _setting(each, structure, rule, optimizer, hooked.get(name, ONE), logits.get(name, 1.0))
+        for name, each in structure.parameters.items()
+    )
+
+
+def row_of(parameter: Parameter, rule: Rule, optimizer: str) -> Entry:
+    """The rule's row of the parameter, with every multiplier written in front of it."""
+    inside = parameter.stream is not None
+    if parameter.tail and not inside:
+        raise PlanError(f"{parameter.name} is the tail of a branch but lies in no stream: its depth is unknown.")
+    return rule.entry(parameter.role, inside, optimizer, tail=parameter.tail)
+
+
+def readout_multiplier(parameter: Parameter, rule: Rule, optimizer: str) -> Power:
+    """The readout's multiplier where another parameter carries it: the final norm before a tied embedding.
+
+    The norm's features are the readout's fan-in, and they are the norm's own fan-out.
+    """
+    if not parameter.readout or parameter.role == "output":
+        return ONE
+    readout = rule.entry("output", False, optimizer).multiplier.without("fan_out")
+    return Power(fan_out=readout.fan_in)
+
+
+def sizes_of(parameter: Parameter, structure: Structure) -> dict[str, float]:
+    """Growth ratios target over base of fan-in, fan-out and of the depth of the parameter's stream."""
+    depth = 1.0
+    if parameter.stream is not None:
+        stream = structure.streams[parameter.stream]
+        depth = _ratio(stream.depth, stream.base_depth, f"depth of stream {parameter.stream!r}")
+    return {
+        "fan_in": _ratio(parameter.fan_in, parameter.base_fan_in, f"fan-in of {parameter.name}"),
+        "fan_out": _ratio(parameter.fan_out, parameter.base_fan_out, f"fan-out of {parameter.name}"),
+        "depth": depth,
+    }
+
+
+def leaves_alone(rule: Rule) -> bool:
+    """Whether the rule is plain PyTorch: constant rates and no multiplier, so the builder's own init is the rule."""
+    written = (rule.weight(role).multiplier for role in ("input", "hidden", "output"))
+    constant = rule.width_rates == rule.depth_rates == "constant"
+    return constant and rule.branch_multiplier == ONE and all(multiplier == ONE for multiplier in written)
+
+
+def _setting(
+    parameter: Parameter, structure: Structure, rule: Rule, optimizer: str, hooked: Power, logits: float
+) -> Setting:
+    sizes = sizes_of(parameter, structure)
+    plain = leaves_alone(rule)
+    entry = row_of(parameter, rule, optimizer)
+    total = entry.multiplier * readout_multiplier(parameter, rule, optimizer)
+    folded = fold(entry, total / hooked)
+    descent = fold(row_of(parameter, rule, "sgd"), total / hooked)
+    # What is no power of growth (the model's own constants, a logit scale) moves by the same algebra, as a number.
+    number = 1.0 if plain else logits / parameter.existing
+    moved, moved_descent = _moved(entry, number), _moved(row_of(parameter, rule, "sgd"), number)
+    return Setting(
+        name=parameter.name,
+        shape=tuple(parameter.shape),
+        role=parameter.role,
+        **sizes,
+        stream=parameter.stream,
+        tail=parameter.tail,
+        readout=parameter.readout,
+        multiplier=(total / hooked).at(**sizes) * number,
+        hooked=hooked.at(**sizes),
+        existing=parameter.existing,
+        own_init=plain,
+        base_rms=parameter.base_rms,
+        base_mean=parameter.base_mean,
+        std=folded.std.at(**sizes) * moved["std"],
+        lr=folded.lr.at(**sizes) * moved["lr"],
+        eps=folded.eps.at(**sizes) * moved["eps"],
+        decay=folded.decay.at(**sizes) * moved["decay"],
+        metric=descent.lr.at(**sizes) * moved_descent["lr"],
+        exponents={
+            "multiplier": (total / hooked).spelled,
+            "std": folded.std.spelled,
+            "lr": folded.lr.spelled,
+            "eps": folded.eps.spelled,
+            "decay": folded.decay.spelled,
+        },
+        reason=entry.reason,
+        source=entry.source,
+        evidence=parameter.evidence,
+    )
+
+
+def _moved(entry: Entry, number: float) -> dict[str, float]:
+    """The change of each setting when the multiplier `number` moves into the weight."""
+    if number == 1.0:
+        return dict.fromkeys(("std", "lr", "eps", "decay"), 1.0)
+    by = fold(entry, Power(depth=Fraction(1)))
+    return {name: (getattr(by, name) / getattr(entry, name)).at(depth=number) for name in ("std", "lr", "eps", "decay")}
+
+
+def _ratio(target: int, base: int, what: str) -> float:
+    if target < 1 or base < 1:
+        raise PlanError(f"{what} is {base} at base size and {target} at target size: both must be at least 1.")
+    return target / base
