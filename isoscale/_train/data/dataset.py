@@ -19,7 +19,7 @@ class DataError(ValueError):
     """A data set that cannot be read, or is not what its layout promises; says which file and what is wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples and targets, split for training and testing; nobody writes into the tensors.
 
