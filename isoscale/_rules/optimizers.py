@@ -57,7 +57,7 @@ REFUSED_OPTIMIZERS: Mapping[str, str] = MappingProxyType(
     {
         "radam": "its first steps are momentum SGD and later ones are normalised: no one learning rate folds both",
         "adadelta": "its one eps is added to a squared gradient and to a squared update, which have different units",
-        "adafactor": "torch clamps one squared gradient by eps1 and another by eps1^2, so eps1 has no unit to move with",
+        "adafactor": "torch clamps one squared gradient by eps1, another by eps1^2: its eps1 has no unit",
         "lbfgs": "its curvature pairs and line search mix all parameters, so no parameter has a rate of its own",
         "rprop": "its bounds on the step have the weight's unit and the step no learning rate after the first",
     }
