@@ -157,7 +157,7 @@ def _own(path: str, module: nn.Module, structure: Structure, rule: Rule, optimiz
     values = set(factors.values())
     if not values - {1.0}:
         return None
-    why = f"multiplier of {', '.join(prefix + name for name in own)}"
+    why = f"multiplier of {', '.join(prefix + name for name, value in factors.items() if value != 1.0)}"
     if len(values) == 1:
         return Placement(Hook(path, "output", values.pop(), why), {prefix + name: powers[name] for name in own})
     weight_only = all((value == 1.0) == (name != "weight") for name, value in factors.items())

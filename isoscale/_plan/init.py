@@ -33,12 +33,13 @@ def initialise(settings: Sequence[Setting], model: nn.Module) -> nn.Module:
         )
     if at_base(settings):
         return model
+    wider = any(setting.fan_in != 1.0 or setting.fan_out != 1.0 for setting in settings)
     with torch.no_grad():
         for pool in _pools(settings):
             tensors = {setting.name: parameters[setting.name] for setting in pool}
             if pool[0].init == "random":
                 _separate_clones(tensors)
-            factor = 1.0 if pool[0].own_init else _factor(pool, tensors)
+            factor = 1.0 if pool[0].own_init else _factor(pool, tensors, wider)
             if factor != 1.0:
                 for tensor in tensors.values():
                     tensor.mul_(factor)
@@ -60,7 +61,7 @@ def _pools(settings: Sequence[Setting]) -> list[list[Setting]]:
     return list(pools.values())
 
 
-def _factor(pool: Sequence[Setting], tensors: Mapping[str, Tensor]) -> float:
+def _factor(pool: Sequence[Setting], tensors: Mapping[str, Tensor], wider: bool) -> float:
     """What to multiply the pool by, 1 where nothing is to be done."""
     setting, count = pool[0], sum(tensor.numel() for tensor in tensors.values())
     current = math.sqrt(sum(_norm(tensor) ** 2 for tensor in tensors.values()) / count)
@@ -75,15 +76,16 @@ def _factor(pool: Sequence[Setting], tensors: Mapping[str, Tensor]) -> float:
         )
     if current == 0.0:
         return 1.0
-    return _snapped(setting.rms / current, setting, count)
+    return _snapped(setting.rms / current, setting, count, wider)
 
 
-def _snapped(factor: float, setting: Setting, count: int) -> float:
+def _snapped(factor: float, setting: Setting, count: int, wider: bool) -> float:
     """The factor, made exact where the difference to 1 or to the folded multiplier is rounding or noise."""
     multiplier = setting.multiplier
     window = _ROUNDING
-    unchanged = setting.fan_in == setting.fan_out == 1.0 and math.isclose(setting.std, multiplier, rel_tol=1e-12)
-    if unchanged and setting.init == "random":
+    if not wider and setting.init == "random":
+        # Only depth grows: tensors have the base's shapes, and a difference within noise is the user's own draw. (Where
+        # width grows even a tensor of equal shape may be drawn otherwise: torch's biases shrink with their fan-in.)
         numel = math.prod(setting.shape)
         window = max(window, _STANDARD_ERRORS * math.sqrt(0.5 / count + 0.5 / numel))
     if multiplier != 1.0:

@@ -14,7 +14,7 @@ from isoscale._plan.naming import listed
 
 # A pool of n numbers gives their rms to 1/sqrt(2 n): 0.5 % here. Small tensors get there by more draws.
 _ENOUGH = 20_000
-_MOST_DRAWS = 32
+_MOST_DRAWS = 64
 _LARGE_MODEL = 20_000_000
 _FIRST_SEED = 20_231
 
