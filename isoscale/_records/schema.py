@@ -197,7 +197,10 @@ def read_runs(connection: sqlite3.Connection, path: Path, identities: Sequence[s
     try:
         if identities is None:
             rows = connection.execute(select + "ORDER BY u.position, r.place")
-            return tuple(decode(Row(*row)) for row in rows)
+            runs = tuple(decode(Row(*row)) for row in rows)
+            if len(runs) != connection.execute("SELECT count(*) FROM runs").fetchone()[0]:
+                raise RunError("there are runs without their unit")
+            return runs
         wanted = "WHERE r.identity IN (SELECT value FROM json_each(?))"
         found = {row[0]: decode(Row(*row)) for row in connection.execute(select + wanted, (json.dumps(identities),))}
         return tuple(found[identity] for identity in identities if identity in found)
