@@ -19,9 +19,7 @@ class Scores:
 
 def evaluate(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, most: int) -> Scores:
     """The scores of `model`, in evaluation mode, on at most `most` examples spread evenly over the split."""
-    if len(x) > most:
-        chosen = torch.arange(most) * len(x) // most
-        x, y = x.index_select(0, chosen), y.index_select(0, chosen)
+    x, y = spread(x, most), spread(y, most)
     classes = not y.is_floating_point()
     total, right = 0.0, 0.0
     model.eval()
@@ -33,3 +31,10 @@ def evaluate(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tens
                 right += float((output.argmax(-1) == some_y).double().mean()) * len(some_x)
     model.train()
     return Scores(total / len(x), right / len(x) if classes else None)
+
+
+def spread(examples: Tensor, most: int) -> Tensor:
+    """At most `most` of the examples, evenly spread over them."""
+    if len(examples) <= most:
+        return examples
+    return examples.index_select(0, torch.arange(most) * len(examples) // most)

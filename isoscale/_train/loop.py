@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -34,10 +34,14 @@ def train(config: Config) -> Run:
             if not progress.follow(step, loss):
                 break
         metrics = progress.metrics()
-    seconds = time.perf_counter() - started
+    return finished(setup, progress, metrics, time.perf_counter() - started)
+
+
+def finished(setup: Setup, progress: Progress, metrics: Mapping[str, float], seconds: float) -> Run:
+    """The run that a configuration became."""
     steps = len(progress.losses)
     return Run(
-        config=dict(config),
+        config=setup.config,
         metrics=metrics,
         status="finished" if progress.diverged_at is None else "diverged",
         diverged_at=progress.diverged_at,

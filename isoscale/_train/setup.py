@@ -34,6 +34,7 @@ class Network:
 class Setup:
     """One configuration, ready to train: the model is at its planned initialisation, the optimizer at step 0."""
 
+    config: Config
     settings: Settings
     data: Dataset
     plan: Plan
@@ -59,7 +60,8 @@ def prepare(config: Config) -> Setup:
         torch.manual_seed(settings.seed)
         model = builder(net)(width=settings.width, depth=settings.depth)
     model = recipe.init_(model.to(DTYPES[settings.dtype]))
-    return Setup(settings, data, recipe, model, optimizer(settings, recipe, model), loss_function(settings, data))
+    stepper, loss = optimizer(settings, recipe, model), loss_function(settings, data)
+    return Setup(dict(config), settings, data, recipe, model, stepper, loss)
 
 
 def check(settings: Settings, data: Dataset) -> None:

@@ -197,7 +197,8 @@ def read_npz(path: Path, context: int) -> Dataset:
     """
     arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # Opened here: on a torn file numpy would leave its own handle open.
+        with path.open("rb") as file, zip_of_arrays(path, file) as content:
             missing = sorted(set(NPZ) - set(content.files))
             if missing:
                 raise DataError(f"{path}: lacks {', '.join(missing)}; it has {', '.join(content.files) or 'nothing'}")
@@ -215,6 +216,13 @@ def read_npz(path: Path, context: int) -> Dataset:
     if kind == "image":
         x_train, x_test = channels_first(path, x_train), channels_first(path, x_test)
     return from_arrays(path.stem, hash_files(path.parent, [path]), kind, x_train, y_train, x_test, y_test)
+
+
+def zip_of_arrays(path: Path, file: Any) -> Any:
+    content = np.load(file, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        raise DataError(f"{path}: one array (npy), not four in an npz - np.savez writes them together")
+    return content
 
 
 def channels_first(path: Path, images: Array) -> Array:

@@ -80,6 +80,8 @@ class Token:
             return raw
         if self.name == "encode" and _text(arguments[1]) == "latin1":
             return arguments[0].encode("latin1")
+        if self.name == "bytes" and not arguments:
+            return b""
         raise pickle.UnpicklingError(f"call of {self.name}")
 
 
@@ -87,7 +89,7 @@ GLOBALS = {
     (f"numpy.{core}", name)
     for core in ("core.multiarray", "_core.multiarray", "core.numeric", "_core.numeric")
     for name in ("_reconstruct", "_frombuffer")
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("__builtin__", "bytes")}
 
 
 class TokenUnpickler(pickle.Unpickler):
@@ -126,6 +128,8 @@ def _plain(value: Any, depth: int) -> Any:
         return value.array()
     if isinstance(value, dict):
         return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
     if isinstance(value, Token | RawDType):
         raise pickle.UnpicklingError("a bare global")
     return value
