@@ -1,9 +1,9 @@
 """Residual branches in a graph: which adds carry a stream, how they nest, and which of them form one stream."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 
 from isoscale._plan.graph import Graph, Node, Ref, references
 from isoscale._plan.ops import NORMS, carries, linear_path
@@ -144,7 +144,7 @@ def residual(
         if len(found) == 1:
             first, second, u, v, *masks = found[0]
             fork = masks[index - 4].bit_length() - 1
-            if index == 5 and not (projected[v] & anc[u]) == 0:
+            if index == 5 and projected[v] & anc[u] != 0:
                 return None, False
             return Add(node.index, u, v, first, second, fork, bool(shared), index == 5, node.module), False
     return None, False
@@ -165,7 +165,9 @@ def chains(graph: Graph, adds: Sequence[Add]) -> tuple[Chain, ...]:
 
     for position, add in enumerate(adds):
         parents = [p for p in bits(nearest[add.stream]) if enclosing[p] == enclosing[position]]
-        heads = [p for p in parents if not any(q != p and graph.is_ancestor(adds[p].node, adds[q].node) for q in parents)]
+        heads = [
+            p for p in parents if not any(q != p and graph.is_ancestor(adds[p].node, adds[q].node) for q in parents)
+        ]
         if len(heads) == 1:
             group[root(position)] = root(heads[0])
     members: dict[int, list[int]] = {}
@@ -213,7 +215,7 @@ def nearest_adds(graph: Graph, by_node: dict[int, int]) -> list[int]:
 def stream_name(modules: Sequence[str]) -> str:
     """The modules' common prefix up to the first number: `transformer.h.0`, `transformer.h.1` -> `transformer.h`."""
     parts = [module.split(".") for module in modules]
-    common = os.path.commonprefix(parts)  # type: ignore[type-var]
+    common = commonpath(parts)  # type: ignore[type-var]
     kept = []
     for part in common:
         if part.isdigit():

@@ -106,6 +106,7 @@ class Attention:
 class Structure:
     """All facts a plan needs. `refusals` are places outside branches that can not be folded (a tied readout).
 
+    `nested` are streams that lie in branches of another.
     `depth_keys` and `width_keys`: which keys of the size were found to change depth, and which width.
     `clones`: groups of parameters that the builder initialises identically (deep copies); re-initialise them.
     """
@@ -118,6 +119,7 @@ class Structure:
     clones: tuple[tuple[str, ...], ...] = ()
     depth_keys: tuple[str, ...] = ()
     width_keys: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
     @property
     def branches(self) -> tuple[Branch, ...]:

@@ -60,7 +60,8 @@ def references(value: Any) -> Iterator[int]:
 class Graph:
     """Nodes of one forward pass, the nodes returned by the model, and the model's parameters by name.
 
-    `order` counts how often each parameter object is registered: `aliases` maps a name to its other names.
+    `aliases` maps a parameter's name to its other names; `calls` are the modules' calls with the first tensor that each
+    returned, in order of return.
     """
 
     nodes: tuple[Node, ...]
@@ -69,6 +70,7 @@ class Graph:
     shapes: Mapping[str, tuple[int, ...]]
     aliases: Mapping[str, tuple[str, ...]]
     training: bool = False
+    calls: tuple[tuple[str, int], ...] = ()
 
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]

@@ -1,22 +1,302 @@
-"""describe(): what a model is made of, at two sizes. The door between tracing and planning."""
+"""describe(): what a model is made of, compared between two sizes. The door between tracing and planning."""
 
+import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from isoscale._plan.analysis import Analysis, Logits
+from isoscale._plan.branches import Chain, template
+from isoscale._plan.compare import (
+    chain_depths,
+    check_outside,
+    inside,
+    same_chains,
+    shared_by_all,
+    stream_trouble,
+    streams,
+)
 from isoscale._plan.facts import Attention, Branch, Parameter, Refusal, Role, Stream, Structure, StructureError
+from isoscale._plan.parameters import Assigned, assign, overrides
+from isoscale._plan.sizes import Size, Tracer, depth_keys, described
+from isoscale._plan.tails import fold_sites
+from isoscale._plan.trace import Inputs
 
 __all__ = ["Attention", "Branch", "Parameter", "Refusal", "Role", "Stream", "Structure", "StructureError", "describe"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The three models that are compared: base, base width at target depth (the same names as the target), target."""
+
+    base: Analysis
+    thin: Analysis
+    target: Analysis
+    depths: Mapping[str, int]
+    shared: frozenset[tuple[str, str]]
+
+    @property
+    def widened(self) -> bool:
+        return self.thin.graph.shapes != self.target.graph.shapes
 
 
 def describe(
     build: Callable[..., nn.Module],
     base: Mapping[str, Any],
     target: Mapping[str, Any],
-    inputs: Any = None,
+    inputs: Inputs = None,
     *,
     roles: Mapping[str, str] | None = None,
     postnorm: str = "refuse",
 ) -> Structure:
-    raise NotImplementedError
+    """Trace the model at base and target (shapes only) and say what each parameter and each residual branch is.
+
+    Widths are compared between two models of the same depth, whose parameters have the same names; depths are counted
+    per stream. Nothing real of the target's size is allocated unless its control flow depends on values of tensors.
+    `base_rms` and `base_mean` are left at zero: they need real builds.
+
+    Raises StructureError, naming module and op, where a role or a depth can not be told.
+    """
+    tracer = Tracer(build, inputs)
+    deep = depth_keys(tracer, base, target)
+    thin, deep = thin_size(tracer, base, target, deep)
+    sizes = compare_sizes(tracer, base, thin, target)
+    check_outside(sizes.base, sizes.target, sizes.shared)
+    pairs = {c.name: b.name for c, b in zip(sizes.target.chains, sizes.base.chains)}
+    normed, warnings = stream_trouble(sizes.base, sizes.target, pairs)
+    deepening = [c.name for c in sizes.target.chains if c.depth != sizes.depths[c.name] and c.name in normed]
+    if deepening and postnorm != "allow":
+        raise StructureError(
+            f"stream {deepening[0]!r} has a norm on it after every block (post-norm): the norm rescales the stream, so a "
+            "branch multiplier also changes how fast the stream forgets its past, and the depth limits of the theory "
+            '(residual branches summed on an identity) do not apply. postnorm="allow" scales each branch before the '
+            "norm by the rule's l^-alpha all the same"
+        )
+    assigned = assign(sizes.thin, sizes.target, overrides(roles, tuple(sizes.target.graph.shapes)), sizes.widened)
+    parameters, more = fill(sizes, assigned)
+    heads, refusals = readouts(sizes, assigned)
+    for name, factor in heads.items():
+        old = parameters[name]
+        parameters[name] = Parameter(**{**vars(old), "readout": True, "existing": old.existing * factor})
+    return Structure(
+        parameters=parameters,
+        streams={chain.name: stream(sizes, chain, chain.name in normed) for chain in sizes.target.chains},
+        warnings=(*warnings, *more, *(note for item in assigned.values() for note in item.notes)),
+        refusals=tuple(refusals),
+        attentions=attentions(sizes),
+        depth_keys=deep,
+        width_keys=tuple(key for key in target if key not in deep and base.get(key) != target[key]),
+    )
+
+
+def thin_size(tracer: Tracer, base: Size, target: Size, deep: tuple[str, ...]) -> tuple[Size, tuple[str, ...]]:
+    """Base width at target depth: the base size with only the depth keys changed."""
+    wanted = set(tracer(target).graph.shapes)
+    rest = [key for key in target if key not in deep and base.get(key) != target[key]]
+    problem: Exception | None = None
+    # Keys that only change depth together (a list of layer kinds and its length) fail one at a time.
+    for count in range(min(len(rest), 3) + 1):
+        for more in itertools.combinations(rest, count):
+            size = {**base, **{key: target[key] for key in (*deep, *more)}}
+            try:
+                traced = tracer(size)
+            except StructureError as error:
+                problem = error
+                continue
+            if set(traced.graph.shapes) == wanted:
+                return size, tuple(key for key in target if key in deep or key in more)
+    here = set(tracer({**base, **{key: target[key] for key in deep}}).graph.shapes) if problem is None else set()
+    extra = sorted((wanted ^ here) if here else wanted)[:4]
+    raise StructureError(
+        f"width changes the set of parameters (depth is {', '.join(deep) or 'not changed'}; the rest of the size is "
+        f"taken as width): {', '.join(extra)} are there at one width only. Roles come from the same parameter at two "
+        "widths; choose a base in which they all exist"
+    ) from problem
+
+
+def compare_sizes(tracer: Tracer, base: Size, thin: Size, target: Size) -> Sizes:
+    first, middle, last = tracer(base), tracer(thin), tracer(target)
+    if [len(c.adds) for c in middle.residuals.chains] != [len(c.adds) for c in last.residuals.chains]:
+        raise StructureError(
+            f"the residual streams differ between {described(thin)} and {described(target)}, which have the same depth: "
+            "width must not change how many branches there are"
+        )
+    depths = chain_depths(first, last)
+    chosen = streams(last, depths)
+    positions = [last.residuals.chains.index(chain) for chain in chosen]
+    target_analysis = Analysis(last.graph, last.residuals, chosen)
+    thin_analysis = Analysis(
+        middle.graph, middle.residuals, tuple(middle.residuals.chains[position] for position in positions)
+    )
+    base_analysis = Analysis(first.graph, first.residuals, same_chains(chosen, last, first))
+    shared = shared_by_all(base_analysis, target_analysis)
+    return Sizes(base_analysis, thin_analysis, target_analysis, depths, shared)
+
+
+def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
+    analysis = sizes.target
+    branches = []
+    for add in chain.adds:
+        fold = analysis.tails[add.node]
+        constant = analysis.constant_back(add.branch)
+        branches.append(
+            Branch(analysis.branch_name(add), add.module, fold.parameters, fold.refusal, analysis.hook(add), constant)
+        )
+    return Stream(chain.name, sizes.depths[chain.name], chain.depth, tuple(branches), postnorm)
+
+
+def fill(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, Parameter], list[str]]:
+    """The records of all parameters: stream, tail, counterparts in the base model."""
+    warnings: list[str] = []
+    where = {name: stream_at(sizes, sizes.target, name) for name in assigned}
+    tail = tail_constants(sizes.target)
+    base_tail = tail_constants(sizes.base)
+    partners = counterparts(sizes, where, tail, base_tail)
+    found: dict[str, Parameter] = {}
+    for name, item in assigned.items():
+        fan = item.fans
+        existing = 1.0
+        if name in tail:
+            before = [base_tail[other] for other in partners[name] if other in base_tail]
+            existing = tail[name] * len(before) / sum(before) if before else 1.0
+        found[name] = Parameter(
+            name=name,
+            shape=sizes.target.graph.shapes[name],
+            role=fan.role,
+            fan_in=fan.fan_in,
+            fan_out=fan.fan_out,
+            base_fan_in=fan.base_fan_in,
+            base_fan_out=fan.base_fan_out,
+            stream=where[name],
+            tail=name in tail,
+            readout=fan.role == "output",
+            evidence=fan.evidence,
+            base_rms=0.0,
+            base_mean=0.0,
+            existing=existing,
+            base_names=partners[name],
+            aliases=sizes.target.graph.aliases.get(name, ()),
+        )
+    changed = sorted({round(p.existing, 6) for p in found.values() if p.existing != 1.0})
+    if changed:
+        warnings.append(f"the model itself already multiplies branches by a depth factor {changed}: it is divided out")
+    return found, warnings
+
+
+def stream_at(sizes: Sizes, analysis: Analysis, name: str) -> str | None:
+    """The stream inside of whose branches all uses of a parameter lie."""
+    within, outside = set(), []
+    for use in analysis.uses[name]:
+        if inside(analysis, use, sizes.shared):
+            within |= {analysis.stream_of[position] for position in analysis.place(use).branches}
+        else:
+            outside.append(use)
+    deepening = {s for s in within if ratio(sizes, analysis, s) != 1.0}
+    if deepening and outside:
+        raise StructureError(
+            f"{name} is used both inside the branches of stream {min(deepening)!r} and outside of them (by "
+            f"{outside[0].op} in {outside[0].module or 'the model itself'}): one weight can not have both learning "
+            "rates. Untie it, or keep the depth fixed"
+        )
+    if len({ratio(sizes, analysis, s) for s in within}) > 1:
+        raise StructureError(
+            f"{name} is used in branches of {len(within)} streams ({', '.join(sorted(within))}) that deepen by different "
+            "factors: one weight can not have both learning rates. Change their depths by the same factor"
+        )
+    return min(within) if within and not outside else None
+
+
+def ratio(sizes: Sizes, analysis: Analysis, name: str) -> float:
+    for chain, other in zip(analysis.chains, sizes.target.chains):
+        if chain.name == name and other.name in sizes.depths:
+            return other.depth / sizes.depths[other.name]
+    return 1.0
+
+
+def tail_constants(analysis: Analysis) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for fold in analysis.tails.values():
+        found.update(fold.existing)
+    return found
+
+
+def counterparts(
+    sizes: Sizes, where: Mapping[str, str | None], tail: Mapping[str, float], base_tail: Mapping[str, float]
+) -> dict[str, tuple[str, ...]]:
+    """For each parameter the base model's parameters of the same signature: never matched by a layer's number."""
+    base, thin = sizes.base, sizes.thin
+    if set(base.graph.shapes) == set(thin.graph.shapes):
+        return {name: (name,) for name in thin.graph.shapes}
+    full: dict[tuple[Any, ...], list[str]] = {}
+    loose: dict[tuple[Any, ...], list[str]] = {}
+    for name, shape in base.graph.shapes.items():
+        key = signature(base, name, sizes.shared)
+        full.setdefault((key, name in base_tail, shape), []).append(name)
+        loose.setdefault(key, []).append(name)
+    found: dict[str, tuple[str, ...]] = {}
+    for name, shape in thin.graph.shapes.items():
+        key = signature(thin, name, sizes.shared)
+        pool = full.get((key, name in tail, shape)) or loose.get(key)
+        if pool is None:
+            raise StructureError(
+                f"{name} has no counterpart in the base model (no parameter there is used by the same op in the same "
+                "kind of place): its base initialisation is unknown. Choose a base that has every kind of layer"
+            )
+        found[name] = (name,) if name in pool and where[name] is None else tuple(pool)
+    return found
+
+
+def signature(analysis: Analysis, name: str, shared: frozenset[tuple[str, str]]) -> tuple[Any, ...]:
+    kinds = sorted({(use.op, use.argument, inside(analysis, use, shared)) for use in analysis.uses[name]})
+    return template(name), tuple(kinds)
+
+
+def readouts(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, float], list[Refusal]]:
+    """Where the readout multiplier goes: output weights take it themselves, tied ones hand it to the norm before them.
+
+    Returns for each parameter that takes it the factor which the model itself applies there, target over base width.
+    """
+    factors: dict[str, float] = {}
+    refusals: list[Refusal] = []
+    for name, item in assigned.items():
+        if item.fans.role == "output":
+            factors[name] = head_constant(sizes.target, name) / head_constant(sizes.thin, name)
+        if not item.tied:
+            continue
+        folds = []
+        for analysis in (sizes.target, sizes.thin):
+            heads = [use for use in analysis.uses[name] if use.kind == "matrix"]
+            sites = [analysis.head_site(name, use) for use in heads]
+            folds.append((fold_sites(analysis.graph, sites, [add.node for add in analysis.adds], {}), analysis, heads))
+        (wide, analysis, heads), (narrow, thin, thin_heads) = folds
+        for big, small, use, other in zip(wide, narrow, heads, thin_heads):
+            if big.refusal is not None:
+                refusals.append(big.refusal)
+            after = analysis.forward(use.node)[0] / thin.forward(other.node)[0]
+            for parameter in big.parameters:
+                factors[parameter] = after * big.existing[parameter] / small.existing.get(parameter, 1.0)
+    return factors, refusals
+
+
+def head_constant(analysis: Analysis, name: str) -> float:
+    """Known numbers multiplied right before and right after an output weight."""
+    for use in analysis.uses[name]:
+        if use.kind == "matrix":
+            site = analysis.head_site(name, use)
+            return analysis.constant_back(site.operand) * analysis.forward(use.node)[0]
+    return 1.0
+
+
+def attentions(sizes: Sizes) -> tuple[Attention, ...]:
+    """Attentions whose head size grows, and who can carry the extra factor on their logits."""
+    wide, narrow = sizes.target.logits, sizes.thin.logits
+    if len(wide) != len(narrow):
+        return ()
+    pairs: list[tuple[Logits, Logits]] = [(big, small) for big, small in zip(wide, narrow) if big.size != small.size]
+    folds = sizes.target.query_folds([big for big, _ in pairs]) if pairs else []
+    return tuple(
+        Attention(big.module, small.size, big.size, big.scale / small.scale, fold.parameters, fold.refusal)
+        for (big, small), fold in zip(pairs, folds)
+    )

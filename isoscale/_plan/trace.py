@@ -6,7 +6,6 @@ the tensor it came from stay one and the same stream. Models run under fake tens
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
 from isoscale._plan.facts import StructureError
+from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
 
 Inputs = Any
 """An example batch: a tensor, a tuple of positional or a mapping of keyword arguments (nested as the model likes)."""
@@ -68,6 +67,7 @@ class Recorder(TorchDispatchMode):
         self.nodes: list[Node] = []
         self.storages: dict[int, Storage] = {}
         self.modules: list[str] = []
+        self.calls: list[tuple[str, int]] = []
         self.custom = 0  # inside how many custom autograd functions (their forward runs without grad mode)
 
     # -- reading and writing storages
@@ -134,9 +134,7 @@ class Recorder(TorchDispatchMode):
         self, op: str, arguments: Mapping[str, Any], tensor: Tensor, module: str, data: bool, flows: bool, **more: Any
     ) -> int:
         inputs = tuple((name, node) for name, value in arguments.items() for node in references(value))
-        node = Node(
-            len(self.nodes), op, arguments, tuple(tensor.shape), module, data, flows, inputs=inputs, **more
-        )
+        node = Node(len(self.nodes), op, arguments, tuple(tensor.shape), module, data, flows, inputs=inputs, **more)
         self.nodes.append(node)
         return node.index
 
@@ -251,6 +249,9 @@ def named_modules(recorder: Recorder, model: nn.Module) -> Iterator[None]:
         recorder.modules.append(names.get(id(module), recorder.where))
 
     def leave(module: nn.Module, args: Any, out: Any) -> None:
+        first = out[0] if isinstance(out, (tuple, list)) and out else out
+        if isinstance(first, Tensor):
+            recorder.calls.append((recorder.where, recorder.read(first)))
         recorder.modules.pop()
 
     register = torch.nn.modules.module
@@ -315,9 +316,9 @@ def convert(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return inputs
 
 
-def record(model: nn.Module, inputs: Inputs) -> Graph:
+def record(model: nn.Module, inputs: Inputs, recorder: Recorder | None = None) -> Graph:
     """Trace the model as it is: with fake parameters under their fake mode, or with real ones."""
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     first: dict[int, str] = {}
     others: dict[str, list[str]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -341,7 +342,7 @@ def record(model: nn.Module, inputs: Inputs) -> Graph:
         )
     nodes = tuple(recorder.nodes)
     aliases = {name: tuple(found) for name, found in others.items()}
-    return Graph(nodes, results, leaves, shapes, aliases, model.training)
+    return Graph(nodes, results, leaves, shapes, aliases, model.training, tuple(recorder.calls))
 
 
 def fake(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
@@ -376,7 +377,3 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     batch = convert(inputs, lambda tensor: mode.from_tensor(tensor.detach().clone()))
     with mode:
         return record(model, batch)
-
-
-def relabel(node: Node, **changes: Any) -> Node:
-    return replace(node, **changes)

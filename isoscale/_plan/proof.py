@@ -1,0 +1,248 @@
+"""The fold, proved on the spot: random factors on tails against the same factors on the branches themselves."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from isoscale._plan.analysis import Analysis
+from isoscale._plan.branches import Add, find_residuals
+from isoscale._plan.facts import Structure, StructureError
+from isoscale._plan.graph import Graph
+from isoscale._plan.sizes import Size, described, example
+from isoscale._plan.tails import Fold, Site, fold_sites
+from isoscale._plan.trace import Inputs, Recorder, call, convert, flatten, plain_execution, record
+
+LOW_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
+EXACT = 1e-10
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the comparison of folded and explicit multipliers gave, in float64 on real inputs.
+
+    `error`: largest difference of any output, relative to the largest output. `change`: how far the factors moved the
+    outputs (a check in which nothing moves proves nothing). `branches` were folded, `skipped` had refused, `readouts`
+    were tied readouts folded into the norm before them.
+    """
+
+    error: float
+    change: float
+    branches: int
+    skipped: int
+    readouts: int
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= EXACT and (self.branches + self.readouts == 0 or self.change > 1e3 * EXACT)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.branches} branches and {self.readouts} tied readouts folded ({self.skipped} refused): relative error "
+            f"{self.error:.1e} while the outputs change by {self.change:.2g}"
+        )
+
+
+class Double(TorchDispatchMode):
+    """Run ops in float64 even where the model casts to a lower precision, so that nothing is rounded away."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if kwargs.get("dtype") in LOW_PRECISION:
+            kwargs["dtype"] = torch.float64
+        args = tuple(torch.float64 if arg in LOW_PRECISION else arg for arg in args) if has_dtype(args) else args
+        return func(*args, **kwargs)
+
+
+def has_dtype(args: Any) -> bool:
+    return any(isinstance(arg, torch.dtype) for arg in args)
+
+
+class Multiply(TorchDispatchMode):
+    """Multiply operands of chosen ops, found by the order in which ops run."""
+
+    def __init__(self, factors: Mapping[int, tuple[str, float]]) -> None:
+        super().__init__()
+        self.factors, self.count = factors, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, args = dict(kwargs or {}), list(args)
+        chosen = self.factors.get(self.count)
+        self.count += 1
+        if chosen is not None:
+            name, factor = chosen
+            names = [argument.name for argument in func._schema.arguments]
+            position = names.index(name)
+            if position < len(args):
+                args[position] = args[position] * factor
+            else:
+                kwargs[name] = kwargs[name] * factor
+        return func(*args, **kwargs)
+
+
+class CountingRecorder(Recorder):
+    """Also remembers the place of each node's op in the order of execution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.order: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        self.order.extend([self.count] * (len(self.nodes) - len(self.order)))
+        self.count += 1
+        return out
+
+
+@contextmanager
+def exact(seed: int) -> Iterator[None]:
+    """Same random numbers, float64 everywhere, one way of executing."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            with plain_execution(), torch.autocast("cpu", enabled=False):
+                yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def prove(
+    build: Callable[..., nn.Module],
+    size: Size,
+    inputs: Inputs = None,
+    structure: Structure | None = None,
+    *,
+    seed: int = 0,
+) -> Proof:
+    """Build the model for real (choose a small size), multiply tails by random factors, compare with the branches.
+
+    Every parameter is first moved by noise, so that zero initialisations do not hide a branch. Each branch gets its own
+    factor in [1/4, 4] (branches that share a tail get one), each tied readout too. With `structure`, its streams must
+    have the depth found here at one of its two depths.
+
+    Raises StructureError where the model at this size is not the one that the structure describes.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build(**size)
+        batch = example(model, inputs)
+        shake(model)
+    model = model.double()
+    batch = convert(batch, lambda t: t.double() if t.is_floating_point() else t)
+    recorder = CountingRecorder()
+    with exact(seed), Double():
+        graph = record(model, copy.deepcopy(batch), recorder)
+    analysis = chosen_chains(graph, structure, size)
+    plan = sites(analysis)
+    folded = fold_factors(plan, seed)
+    operand = {
+        recorder.order[site.consumer]: (site.argument, factor)
+        for (site, fold), factor in zip(plan, folded)
+        if fold.refusal is None
+    }
+    plain = run(model, batch, {}, seed)
+    explicit = run(model, batch, operand, seed)
+    tensors = dict(model.named_parameters())
+    scaled: dict[str, float] = {}
+    for (_, fold), factor in zip(plan, folded):
+        scaled.update(dict.fromkeys(fold.parameters, factor))
+    with torch.no_grad():
+        for name, factor in scaled.items():
+            tensors[name].mul_(factor)
+    result = run(model, batch, {}, seed)
+    adds = {add.node for add in analysis.adds}
+    done = [site.consumer in adds for site, fold in plan if fold.refusal is None]
+    skipped = sum(fold.refusal is not None for _, fold in plan)
+    return Proof(distance(result, explicit), distance(plain, explicit), sum(done), skipped, len(done) - sum(done))
+
+
+def shake(model: nn.Module) -> None:
+    """Move every parameter away from zeros and ones, by the scale it has."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                size = float(parameter.double().square().mean().sqrt()) or 1.0 / math.sqrt(
+                    max(parameter.shape[-1:] or [1])
+                )
+                parameter.add_(torch.randn_like(parameter), alpha=0.2 * min(size, 1.0))
+
+
+def chosen_chains(graph: Graph, structure: Structure | None, size: Size) -> Analysis:
+    """The streams that the structure folds, or the outermost ones."""
+    residuals = find_residuals(graph)
+    if structure is None:
+        return Analysis(graph, residuals, residuals.outermost())
+    chains = tuple(chain for chain in residuals.chains if matches(chain.name, structure))
+    depths = [[stream.base_depth, stream.depth] for stream in structure.streams.values()]
+    got = sum(chain.depth for chain in chains)
+    if not structure.nested and got not in (sum(base for base, _ in depths), sum(target for _, target in depths)):
+        raise StructureError(
+            f"the model at {described(size)} has {got} residual branches in the structure's streams, which have "
+            f"{depths}: it is another model. Prove at the plan's base or target size"
+        )
+    return Analysis(graph, residuals, chains)
+
+
+def matches(name: str, structure: Structure) -> bool:
+    known = structure.streams
+    return name in known or (name.split("#")[0] in structure.nested)
+
+
+def sites(analysis: Analysis) -> list[tuple[Site, Fold]]:
+    found = [(site_of(add, analysis), analysis.tails[add.node]) for add in analysis.adds]
+    barrier = [add.node for add in analysis.adds]
+    for name, uses in analysis.uses.items():
+        kinds = {use.kind for use in uses}
+        if kinds == {"table", "matrix"}:
+            heads = [analysis.head_site(name, use) for use in uses if use.kind == "matrix"]
+            found += list(zip(heads, fold_sites(analysis.graph, heads, barrier, {})))
+    return found
+
+
+def site_of(add: Add, analysis: Analysis) -> Site:
+    return Site(add.node, add.branch_name, add.branch, analysis.branch_name(add))
+
+
+def fold_factors(plan: list[tuple[Site, Fold]], seed: int) -> list[float]:
+    """A factor per site; sites that share parameters share it."""
+    generator = torch.Generator().manual_seed(seed)
+    factors: list[float] = []
+    owner: dict[str, int] = {}
+    for position, (_, fold) in enumerate(plan):
+        shared = [owner[name] for name in fold.parameters if name in owner]
+        drawn = float(torch.exp2(4 * torch.rand((), generator=generator) - 2))
+        factors.append(factors[shared[0]] if shared else drawn)
+        for name in fold.parameters:
+            owner.setdefault(name, shared[0] if shared else position)
+    return factors
+
+
+def run(model: nn.Module, batch: Inputs, factors: Mapping[int, tuple[str, float]], seed: int) -> list[Tensor]:
+    """The model's floating outputs, with operands multiplied on the way."""
+    batch = copy.deepcopy(batch)  # models may write into it
+    with exact(seed), Double(), Multiply(factors):
+        out = call(model, batch)
+    return [t.detach() for t in flatten(out) if isinstance(t, Tensor) and t.is_floating_point()]
+
+
+def distance(first: list[Tensor], second: list[Tensor]) -> float:
+    """Largest difference over outputs, each relative to its own largest value; NaN counts as infinite."""
+    worst = 0.0 if len(first) == len(second) and first else math.inf
+    for one, other in zip(first, second):
+        if one.shape != other.shape:
+            return math.inf
+        finite = torch.isfinite(other)
+        if not torch.equal(finite, torch.isfinite(one)) or not finite.any():
+            return math.inf
+        size = float(other[finite].abs().max())
+        worst = max(worst, float((one[finite] - other[finite]).abs().max()) / (size or 1.0))
+    return worst
