@@ -1,1 +1,9 @@
+"""Ink: the report as one self-contained page, and the verdicts as lines of a terminal."""
 
+from isoscale._report.chart import Table
+from isoscale._report.findings import ReportFacts
+from isoscale._report.gather import facts
+from isoscale._report.page import write_report
+from isoscale._report.terminal import summary
+
+__all__ = ["ReportFacts", "Table", "facts", "summary", "write_report"]

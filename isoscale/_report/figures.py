@@ -18,8 +18,8 @@ from isoscale._report.chart import (
     octave_ticks,
     power_of_two,
     signed,
-)  # fmt: skip
-from isoscale._report.facts import AxisFacts, Curve, Point, ReportFacts, RuleFacts
+)
+from isoscale._report.findings import AxisFacts, Curve, Estimate, Point, ReportFacts, RuleFacts
 from isoscale._report.theme import outcome_tone, size_tone
 
 
@@ -33,13 +33,27 @@ class Frames:
 
 
 def frames(facts: ReportFacts, optimizer: str) -> Frames:
-    """Axes that hold every curve of one optimizer. Loss is cut above the bowls: what lies higher is drawn at the top."""
+    """Axes that hold every curve of one optimizer. Loss is cut above the bowls: what is higher is drawn at the top."""
     curves = [curve for rule in facts.under(optimizer) for axis in rule.axes for curve in axis.curves]
-    at = [point.at for curve in curves for point in curve.points]
-    low, high = (min(at), max(at)) if at else (0.5, 2.0)
-    margin = 2.0**0.35
-    x = Axis(facts.hyperparameter, (low / margin, high * margin), octave_ticks(low, high), log=True)
-    return Frames(x, _loss_axis(facts.metric, curves), _optimum_axis(facts.hyperparameter, curves, (low, high)))
+    at = [point.at for curve in curves for point in curve.points] or [1.0]
+    found = [curve.optimum for curve in curves if curve.optimum is not None]
+    ends = [end for one in found for end in (one.value, one.low, one.high) if end is not None] or at
+    ends = [min(max(end, min(at)), max(at)) for end in ends]
+    return Frames(
+        hyperparameter=_axis(facts, facts.hyperparameter, min(at), max(at), 6),
+        loss=_loss_axis(facts.metric, curves),
+        optimum=_axis(facts, f"best {facts.hyperparameter}", min(ends), max(ends), 5),
+    )
+
+
+def _axis(facts: ReportFacts, label: str, low: float, high: float, ticks: int) -> Axis:
+    """An axis of hyperparameter values from `low` to `high`, with room at its ends and three octaves at least."""
+    if facts.log:
+        spare = max(0.4, (3 - math.log2(high / low)) / 2)
+        low, high = low / 2**spare, high * 2**spare
+        return Axis(label, (low, high), octave_ticks(low, high, ticks), log=True)
+    spare = 0.06 * (high - low) or 0.5
+    return Axis(label, (low - spare, high + spare), even_ticks(low - spare, high + spare, ticks))
 
 
 def _loss_axis(metric: str, curves: list[Curve]) -> Axis:
@@ -52,22 +66,12 @@ def _loss_axis(metric: str, curves: list[Curve]) -> Axis:
     low, worst = min(floors), max(floors)
     common = every[math.ceil(0.92 * (len(every) - 1))]
     if low > 0 and common / low > 4:
-        high = max(common, worst * (worst / low) ** 0.25, low * 1.5) * 1.1
+        high = max(common, worst * 1.5) * 1.05
         low /= (high / low) ** 0.06
         return Axis(label, (low, high), decade_ticks(low, high), log=True)
-    high = max(common, worst + 0.5 * (worst - low), low + 1e-9 * max(1.0, abs(low)))
+    high = max(common, worst + 0.5 * (worst - low), low + 1e-3 * max(1e-3, abs(low)))
     pad = 0.06 * (high - low)
     return Axis(label, (low - pad, high + pad), even_ticks(low - pad, high + pad))
-
-
-def _optimum_axis(hyperparameter: str, curves: list[Curve], tried: tuple[float, float]) -> Axis:
-    found = [curve.optimum for curve in curves if curve.optimum is not None]
-    ends = [end for estimate in found for end in (estimate.value, *(estimate.interval or ()))]
-    ends = [min(max(end, tried[0] / 2), tried[1] * 2) for end in ends] or list(tried)
-    low, high = min(ends) / 1.4, max(ends) * 1.4
-    while high / low < 8:
-        low, high = low / 1.2, high * 1.2
-    return Axis(f"best {hyperparameter}", (low, high), octave_ticks(low, high, 5), log=True)
 
 
 def loss_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Frames) -> Chart:
@@ -82,7 +86,8 @@ def loss_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Fra
         cut = tuple(_marks((p for p in curve.points if p.loss is not None and p.loss > ceiling), ceiling))
         series.append(Series(name, tone, cut, shape="triangle"))
     for curve, tone in zip(curves, tones):
-        series.append(Series(f"{axis.axis} {axis.size(curve)}", tone, _minimum(curve), size="large", hollow=True))
+        minimum = _minimum(curve, facts, shared)
+        series.append(Series(f"{axis.axis} {axis.size(curve)}", tone, minimum, size="large", hollow=True))
     return Chart(
         name=f"loss/{rule.optimizer}/{rule.rule}/{axis.axis}",
         alt=_loss_words(facts, rule, axis),
@@ -109,19 +114,31 @@ def _seeds(point: Point) -> str:
     return f"{point.diverged} of {point.runs} diverged"
 
 
-def _minimum(curve: Curve) -> tuple[Mark, ...]:
-    if curve.optimum is None or curve.optimum_loss is None:
+def _minimum(curve: Curve, facts: ReportFacts, shared: Frames) -> tuple[Mark, ...]:
+    optimum, loss = curve.optimum, curve.optimum_loss
+    if optimum is None or optimum.value is None or loss is None:
         return ()
-    return (Mark(curve.optimum.value, curve.optimum_loss, x_range=curve.optimum.interval, note=_optimum_words(curve)),)
+    reach = optimum.within(shared.hyperparameter.domain)
+    return (Mark(optimum.value, min(loss, shared.loss.domain[1]), x_range=reach, note=optimum_words(facts, curve)),)
 
 
-def _optimum_words(curve: Curve) -> str:
-    if curve.optimum is None:
+def say(facts: ReportFacts, value: float) -> str:
+    """A value of the hyperparameter as a reader types it."""
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e5 or not value else number(value)
+
+
+def optimum_words(facts: ReportFacts, curve: Curve) -> str:
+    """ "0.0062 (0.0055 to 0.0071)": the optimum with its interval, or what is known of it."""
+    optimum = curve.optimum
+    if optimum is None or (optimum.value is None and optimum.interval is None):
         return "no optimum"
-    if curve.optimum.interval is None:
-        return f"optimum {power_of_two(curve.optimum.value)}, no interval"
-    low, high = curve.optimum.interval
-    return f"optimum {power_of_two(curve.optimum.value)}, 95% interval {power_of_two(low)} to {power_of_two(high)}"
+    ends = optimum.interval
+    interval = f" ({say(facts, ends[0])} to {say(facts, ends[1])})" if ends else ""
+    if not ends and optimum.high is not None:
+        interval = f" (at most {say(facts, optimum.high)})"
+    elif not ends and optimum.low is not None:
+        interval = f" (at least {say(facts, optimum.low)})"
+    return (say(facts, optimum.value) if optimum.value is not None else "") + interval
 
 
 def _strip_row(axis: AxisFacts, curve: Curve, tone: str) -> StripRow:
@@ -136,21 +153,28 @@ def _strip_row(axis: AxisFacts, curve: Curve, tone: str) -> StripRow:
 
 
 def _loss_words(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts) -> str:
-    found = "; ".join(f"{axis.axis} {axis.size(curve)}: {_optimum_words(curve)}" for curve in axis.curves)
+    found = "; ".join(f"{axis.axis} {axis.size(curve)}: {optimum_words(facts, curve)}" for curve in axis.curves)
     return (
         f"{facts.metric.replace('_', ' ')} against {facts.hyperparameter} under {rule.rule} with {rule.optimizer}, "
-        f"one curve for each {axis.axis}{' at ' + axis.held if axis.held else ''}. {found}."
+        f"one curve for each {axis.axis}{' at ' + axis.held if axis.held else ''}. "
+        f"Best {facts.hyperparameter} with its 95% interval: {found}."
     )
 
 
 def _loss_table(facts: ReportFacts, axis: AxisFacts) -> Table:
     at = sorted({point.at for curve in axis.curves for point in curve.points})
     cells = [{point.at: _cell(point) for point in curve.points} for curve in axis.curves]
-    rows = [(power_of_two(value), *(column.get(value, "–") for column in cells)) for value in at]
-    rows.append((f"best {facts.hyperparameter}", *(_octave_range(curve) for curve in axis.curves)))
-    rows.append(("stability edge", *(power_of_two(c.edge) if c.edge else "–" for c in axis.curves)))
+    rows = [(_row_name(facts, value), *(column.get(value, "–") for column in cells)) for value in at]
+    rows.append((f"best {facts.hyperparameter}", *(optimum_words(facts, curve) for curve in axis.curves)))
+    edges = ("–" if curve.edge is None else say(facts, curve.edge) for curve in axis.curves)
+    rows.append(("stability edge", *edges))
     columns = (facts.hyperparameter, *(f"{axis.axis} {axis.size(curve)}" for curve in axis.curves))
-    return Table(f"Mean {facts.metric.replace('_', ' ')} over seeds", columns, tuple(rows))
+    return Table(f"Mean {facts.metric.replace('_', ' ')} over the seeds that finished", columns, tuple(rows))
+
+
+def _row_name(facts: ReportFacts, value: float) -> str:
+    exact = facts.log and math.log2(value).is_integer()
+    return f"{say(facts, value)} ({power_of_two(value)})" if exact else say(facts, value)
 
 
 def _cell(point: Point) -> str:
@@ -159,56 +183,66 @@ def _cell(point: Point) -> str:
     return number(point.loss) + (f" ({point.diverged}/{point.runs} diverged)" if point.diverged else "")
 
 
-def _octave_range(curve: Curve) -> str:
-    if curve.optimum is None:
-        return "–"
-    if curve.optimum.interval is None:
-        return power_of_two(curve.optimum.value)
-    low, high = (math.log2(end) for end in curve.optimum.interval)
-    return f"2^{math.log2(curve.optimum.value):.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
-
-
 def drift_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Frames) -> Chart | None:
     """The optimum against the size with its intervals, the fitted line, and the level that would transfer exactly."""
-    found = [(axis.size(curve), curve) for curve in axis.curves if curve.optimum is not None]
-    if len(found) < 2:
+    known = [(axis.size(curve), curve, curve.optimum) for curve in axis.curves if curve.optimum is not None]
+    marks = {
+        found: tuple(
+            _optimum_mark(facts, size, curve, one, shared) for size, curve, one in known if curve.found is found
+        )
+        for found in (True, False)
+    }
+    if len(known) < 2:
         return None
-    sizes = sorted({size for size, _ in found})
+    sizes = sorted({size for size, _, _ in known})
     low, high = sizes[0] / 2**0.4, sizes[-1] * 2**0.4
-    x = Axis(axis.axis, (low, high), tuple((float(size), str(size)) for size in sizes), log=True)
-    level = found[0][1].optimum
-    assert level is not None
     tone = outcome_tone(axis.outcome)
-    flat = Series(
-        "no drift", "muted", (Mark(low, level.value), Mark(high, level.value)), line=True, dashed=True, size="none"
+    level = next((one.value for _, curve, one in known if curve.found), None)
+    flat = () if level is None else (Mark(low, level), Mark(high, level))
+    series = (
+        Series("no drift", "muted", flat, line=True, dashed=True, size="none"),
+        Series("fit", tone, tuple(Mark(at, value) for at, value in axis.line), line=True, size="none"),
+        Series("optimum", tone, marks[True], size="large"),
+        Series("bound only", tone, marks[False], size="large", hollow=True),
     )
-    fitted = Series("fit", tone, tuple(Mark(at, value) for at, value in axis.line), line=True, size="none")
-    marks = tuple(
-        Mark(size, curve.optimum.value, y_range=curve.optimum.interval, note=_optimum_words(curve))
-        for size, curve in found
-        if curve.optimum is not None
-    )
-    words = "; ".join(f"{axis.axis} {size}: {_optimum_words(curve)}" for size, curve in found)
+    words = "; ".join(f"{axis.axis} {size}: {optimum_words(facts, curve)}" for size, curve, _ in known)
     return Chart(
         name=f"drift/{rule.optimizer}/{rule.rule}/{axis.axis}",
-        alt=f"Best {facts.hyperparameter} against {axis.axis} under {rule.rule} with {rule.optimizer}. {words}. {slope(axis)}",
-        x=x,
+        alt=f"Best {facts.hyperparameter} against {axis.axis}, {rule.rule} with {rule.optimizer}: "
+        f"{slope(axis)}. {words}.",
+        x=Axis(axis.axis, (low, high), tuple((float(size), str(size)) for size in sizes), log=True),
         y=shared.optimum,
-        series=tuple(one for one in (flat, fitted, Series("optimum", tone, marks, size="large")) if one.marks),
+        series=tuple(one for one in series if one.marks),
         table=Table(
-            "Optimum against size",
-            (axis.axis, f"log2 of best {facts.hyperparameter} [95% interval]", "remark"),
-            tuple((str(axis.size(curve)), _octave_range(curve), curve.sentence) for curve in axis.curves),
+            f"Best {facts.hyperparameter} against {axis.axis}",
+            (axis.axis, f"best {facts.hyperparameter} (95% interval)", "in words"),
+            tuple((str(axis.size(curve)), optimum_words(facts, curve), curve.sentence) for curve in axis.curves),
         ),
         series_label="what",
         height=140,
     )
 
 
+def _optimum_mark(facts: ReportFacts, size: int, curve: Curve, optimum: Estimate, shared: Frames) -> Mark:
+    domain = shared.optimum.domain
+    value = optimum.value if optimum.value is not None else optimum.high if optimum.high is not None else optimum.low
+    return Mark(size, value or domain[0], y_range=optimum.within(domain), note=optimum_words(facts, curve))
+
+
 def slope(axis: AxisFacts) -> str:
-    """ "−0.52 [−0.61, −0.43] octaves per doubling of depth"."""
+    """ "−0.52 [−0.61, −0.43] octaves per doubling of depth", or what bounds it."""
     if axis.drift is None:
-        return "No slope could be fitted."
-    ends = axis.drift.interval
-    interval = f" [{signed(ends[0])}, {signed(ends[1])}]" if ends else ""
-    return f"{signed(axis.drift.value)}{interval} octaves per doubling of {axis.axis}"
+        return "no slope could be fitted"
+    return f"{slope_text(axis.drift)} {axis.unit} per doubling of {axis.axis}"
+
+
+def slope_text(drift: Estimate | None) -> str:
+    """ "−0.52 [−0.61, −0.43]", "below −0.30", or a dash."""
+    if drift is None:
+        return "–"
+    if drift.value is not None:
+        ends = drift.interval
+        return signed(drift.value) + (f" [{signed(ends[0])}, {signed(ends[1])}]" if ends else "")
+    bounds = [f"above {signed(drift.low)}"] if drift.low is not None else []
+    bounds += [f"below {signed(drift.high)}"] if drift.high is not None else []
+    return " and ".join(bounds) or "–"

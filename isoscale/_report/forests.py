@@ -1,6 +1,7 @@
 """Charts with one row a rule: the answer of the first screen, the regret of carrying, the cost of tuning."""
 
-import math
+from collections.abc import Iterable
+from typing import Literal
 
 from isoscale._report.chart import (
     Axis,
@@ -16,189 +17,201 @@ from isoscale._report.chart import (
     number,
     signed,
 )
-from isoscale._report.facts import AxisFacts, Estimate, ReportFacts, RuleFacts, Spent
+from isoscale._report.figures import slope_text
+from isoscale._report.findings import AxisFacts, Carried, Estimate, ReportFacts, RuleFacts
 from isoscale._report.theme import outcome_tone
 
 _ROW = 38
 _SHAPES: dict[str, Shape] = {"transfers": "circle", "drifts": "diamond", "cannot tell": "square"}
+_Row = tuple[str, str, Estimate]
+"""Name, outcome, estimate of one row."""
 
 
-def _rows_axis(count: int) -> Axis:
-    return Axis("", (-0.45, count - 0.15), ())
+def _forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series, ...], Axis]:
+    """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker."""
+    series = []
+    for index, (name, outcome, estimate) in enumerate(rows):
+        y = float(len(rows) - 1 - index)
+        reach = estimate.within(domain)
+        known = estimate.value is not None
+        at = estimate.value if estimate.value is not None else sum(reach or domain) / 2
+        mark = Mark(at, y, x_range=reach, note=outcome)
+        shape, hollow = _SHAPES.get(outcome, "square"), outcome not in ("transfers", "drifts")
+        size: Literal["none", "large"] = "large" if known else "none"
+        series.append(Series(name, outcome_tone(outcome), (mark,), shape=shape, size=size, hollow=hollow))
+    return tuple(series), Axis("", (-0.45, len(rows) - 0.15), ())
 
 
-def _span(estimates: list[Estimate], floor: tuple[float, float]) -> tuple[float, float]:
+def _labels(texts: Iterable[str], count: int) -> tuple[Label, ...]:
+    return tuple(Label(count - 1 - index + 0.24, text) for index, text in enumerate(texts))
+
+
+def _span(rows: list[_Row], floor: tuple[float, float]) -> tuple[float, float]:
     """A domain with every estimate in it, and the intervals as far as they do not dwarf the estimates."""
-    values = [estimate.value for estimate in estimates]
-    reach = 1.5 * max([abs(v) for v in (*values, *floor)])
-    lows = [max(e.interval[0], min(values) - reach) for e in estimates if e.interval]
-    highs = [min(e.interval[1], max(values) + reach) for e in estimates if e.interval]
+    known = [(e.low, e.value, e.high) for _, _, e in rows]
+    values = [value for ends in known for value in ends[1:2] if value is not None] or [
+        end for ends in known for end in ends if end is not None
+    ]
+    reach = 1.5 * max(abs(value) for value in (*values, *floor))
+    lows = [max(low, min((*values, *floor)) - reach) for low, _, _ in known if low is not None]
+    highs = [min(high, max((*values, *floor)) + reach) for _, _, high in known if high is not None]
     low, high = min([*values, *lows, floor[0]]), max([*values, *highs, floor[1]])
     pad = 0.06 * (high - low)
     return low - pad, high + pad
 
 
 def answer_chart(facts: ReportFacts) -> Chart | None:
-    """How far the best hyperparameter moves per doubling of the size, against the tolerated band: one row a rule and axis."""
-    rows = [(rule, axis) for rule in facts.rules for axis in rule.axes]
-    found = [axis.drift for _, axis in rows if axis.drift is not None]
-    if not found:
+    """How far the best hyperparameter moves per doubling, against the tolerated band: one row a rule and axis."""
+    pairs = [(rule, axis) for rule in facts.rules for axis in rule.axes]
+    rows = [(_title(facts, rule, axis), axis.outcome, axis.drift) for rule, axis in pairs if axis.drift is not None]
+    drawn: list[_Row] = [(name, outcome, drift) for name, outcome, drift in rows if drift is not None]
+    if not drawn:
         return None
     tolerance = facts.tolerance or 0.0
-    domain = _span(found, (-1.3 * tolerance - 0.05, 1.3 * tolerance + 0.05))
-    many = len(facts.optimizers) > 1
-    names = [" · ".join(([rule.optimizer] if many else []) + [rule.rule, axis.axis]) for rule, axis in rows]
-    series = tuple(
-        Series(name, outcome_tone(axis.outcome), marks, shape=_SHAPES.get(axis.outcome, "square"), size="large",
-               hollow=axis.outcome == "cannot tell")
-        for index, (name, (_, axis)) in enumerate(zip(names, rows))
-        if (marks := _estimate_mark(axis.drift, len(rows) - 1 - index, axis.outcome))
-    )  # fmt: skip
-    labels = tuple(
-        Label(len(rows) - 1 - index + 0.24, f"{name}   {signed(axis.drift.value) if axis.drift else 'no slope'}")
-        for index, (name, (_, axis)) in enumerate(zip(names, rows))
-    )
-    said = "; ".join(f"{name}: {_slope(axis)}, {axis.outcome}" for name, (_, axis) in zip(names, rows))
+    domain = _span(drawn, (-1.3 * tolerance - 0.05, 1.3 * tolerance + 0.05))
+    series, rows_axis = _forest(drawn, domain)
+    every = [(_title(facts, rule, axis), slope_text(axis.drift), axis.outcome) for rule, axis in pairs]
+    unit = pairs[0][1].unit
     return Chart(
         name="answer",
-        alt=f"Octaves by which the best {facts.hyperparameter} moves per doubling of the size. {said}.",
-        x=Axis("octaves per doubling of the size", domain, even_ticks(*domain)),
-        y=_rows_axis(len(rows)),
+        alt=f"How far the best {facts.hyperparameter} moves, in {unit} per doubling of the size, with 95% intervals. "
+        + "; ".join(f"{name}: {text}, {outcome}" for name, text, outcome in every)
+        + ".",
+        x=Axis(f"{unit} per doubling of the size", domain, even_ticks(*domain)),
+        y=rows_axis,
         series=series,
         table=Table(
-            f"Drift of the best {facts.hyperparameter}, octaves per doubling of the size",
+            f"Drift of the best {facts.hyperparameter}, {unit} per doubling of the size",
             ("rule", "slope [95% interval]", "verdict"),
-            tuple((name, _slope(axis), axis.outcome) for name, (_, axis) in zip(names, rows)),
+            tuple(every),
         ),
         series_label="rule",
         bands=(Band("tolerated", x=(-tolerance, tolerance)),) if tolerance else (),
         guides=(0.0,),
-        labels=labels,
+        labels=_labels((f"{name}   {_short(drift)}" for name, _, drift in drawn), len(drawn)),
         show_y=False,
-        height=_ROW * len(rows),
+        height=_ROW * len(drawn),
         width=420,
     )
 
 
-def _estimate_mark(estimate: Estimate | None, row: float, note: str) -> tuple[Mark, ...]:
-    return (Mark(estimate.value, row, x_range=estimate.interval, note=note),) if estimate else ()
+def _title(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts) -> str:
+    return " · ".join(([rule.optimizer] if len(facts.optimizers) > 1 else []) + [rule.rule, axis.axis])
 
 
-def _slope(axis: AxisFacts) -> str:
-    return interval_text(axis.drift)
-
-
-def interval_text(estimate: Estimate | None, decimals: int = 2, unit: str = "") -> str:
-    """ "−0.52 [−0.61, −0.43]"; a dash where there is nothing."""
-    if estimate is None:
-        return "–"
-    ends = estimate.interval
-    interval = f" [{signed(ends[0], decimals)}, {signed(ends[1], decimals)}]{unit}" if ends else ""
-    return f"{signed(estimate.value, decimals)}{'' if ends else unit}{interval}"
-
-
-def percent(estimate: Estimate | None) -> Estimate | None:
-    """A share as percent."""
-    if estimate is None:
-        return None
-    ends = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
-    return Estimate(100 * estimate.value, *ends)
+def _short(drift: Estimate) -> str:
+    return slope_text(drift) if drift.value is None else signed(drift.value)
 
 
 def regret_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
-    """What carrying the proxy's hyperparameter costs at the largest size, in percent of the loss: one row a rule."""
-    rows = [(rule, share) for rule in facts.under(optimizer) if (share := percent(rule.regret_share)) is not None]
-    if not rows:
+    """What carrying the proxy's hyperparameter costs at the largest sizes, in percent of the best loss."""
+    pairs = [(f"{rule.rule} · {axis.axis}", axis) for rule in facts.under(optimizer) for axis in rule.axes]
+    drawn = [(name, axis.outcome, share) for name, axis in pairs if (share := _share(axis.carried)) is not None]
+    if not drawn:
         return None
-    domain = _span([share for _, share in rows], (-0.5, 1.0))
-    count = len(rows)
-    said = "; ".join(f"{rule.rule}: {interval_text(share, 1, '%')}" for rule, share in rows)
+    domain = _span(drawn, (-0.3, 1.0))
+    series, rows_axis = _forest(drawn, domain)
     return Chart(
         name=f"regret/{optimizer}",
-        alt=f"Loss lost by carrying the proxy's {facts.hyperparameter} to the largest model, in percent. {said}.",
+        alt=f"Loss lost by carrying the proxy's {facts.hyperparameter} to the largest size, in percent. "
+        + "; ".join(f"{name}: {_percent(axis.carried)}" for name, axis in pairs)
+        + ".",
         x=Axis("extra loss, %", domain, even_ticks(*domain)),
-        y=_rows_axis(count),
-        series=tuple(
-            Series(rule.rule, outcome_tone(rule.outcome), _estimate_mark(share, count - 1 - index, rule.outcome),
-                   shape=_SHAPES.get(rule.outcome, "square"), size="large")
-            for index, (rule, share) in enumerate(rows)
-        ),
-        table=Table(
-            "Regret of carrying the proxy's optimum to the largest model",
-            ("rule", "extra loss [95% interval]", "in percent", "in words"),
-            tuple((rule.rule, _loss_text(rule.regret), interval_text(share, 1, "%"), rule.regret_sentence) for rule, share in rows),
-        ),
+        y=rows_axis,
+        series=series,
+        table=regret_table(facts, optimizer),
         series_label="rule",
         guides=(0.0,),
-        labels=tuple(Label(count - 1 - index + 0.24, rule.rule) for index, (rule, _) in enumerate(rows)),
+        labels=_labels(
+            (f"{name}   {_percent(axis.carried, short=True)}" for name, axis in pairs if _share(axis.carried)),
+            len(drawn),
+        ),
         show_y=False,
-        height=_ROW * count,
-    )  # fmt: skip
+        height=_ROW * len(drawn),
+    )
 
 
-def _loss_text(estimate: Estimate | None) -> str:
-    if estimate is None:
+def _share(carried: Carried | None) -> Estimate | None:
+    """The regret in percent; one that diverges is only bounded from below."""
+    if carried is not None and carried.status == "diverges":
+        return Estimate(None, 0.0, None)
+    return carried.percent if carried is not None else None
+
+
+def regret_table(facts: ReportFacts, optimizer: str) -> Table:
+    """Regret of each rule: loss, percent, words."""
+    rows = [
+        (
+            f"{rule.rule} · {axis.axis}",
+            axis.carried.target,
+            _loss(axis.carried),
+            _percent(axis.carried),
+            axis.carried.sentence,
+        )
+        for rule in facts.under(optimizer)
+        for axis in rule.axes
+        if axis.carried is not None
+    ]
+    columns = ("rule", "carried to", "extra loss [95% interval]", "in percent", "in words")
+    return Table(f"Regret of carrying the proxy's best {facts.hyperparameter}", columns, tuple(rows))
+
+
+def _percent(carried: Carried | None, *, short: bool = False) -> str:
+    if carried is None or carried.percent is None or carried.percent.value is None:
+        return carried.status if carried is not None else "–"
+    ends = carried.percent.interval
+    interval = f" [{signed(ends[0], 1)}, {signed(ends[1], 1)}]" if ends and not short else ""
+    return f"{signed(carried.percent.value, 1)}%{interval}"
+
+
+def _loss(carried: Carried) -> str:
+    if carried.loss is None:
         return "–"
-    ends = estimate.interval
-    return number(estimate.value) + (f" [{number(ends[0])}, {number(ends[1])}]" if ends else "")
+    ends = carried.loss.interval
+    return number(carried.loss.value) + (f" [{number(ends[0])}, {number(ends[1])}]" if ends else "")
 
 
 def cost_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
     """FLOPs of tuning the proxy (hollow) and of tuning the largest model directly (filled), one row a rule."""
-    rows = [(rule, pair) for rule in facts.under(optimizer) if (pair := _flops(rule)) is not None]
+    rows = [(rule, *pair) for rule in facts.under(optimizer) if (pair := _flops(rule)) is not None]
     if not rows:
         return None
-    every = [flops for _, pair in rows for flops in pair]
+    every = [flops for row in rows for flops in row[1:]]
     domain = (min(every) / 1.6, max(every) * 1.6)
-    count = len(rows)
     series: list[Series] = []
-    for index, (rule, (proxy, direct)) in enumerate(rows):
-        y = float(count - 1 - index)
-        series.append(Series(rule.rule, "muted", (Mark(proxy, y), Mark(direct, y)), line=True, size="none"))
-        series.append(Series(rule.rule, "ink", (Mark(direct, y, note=f"tuning {rule.target} directly"),), size="large"))
-        series.append(
-            Series(rule.rule, "ink", (Mark(proxy, y, note=f"tuning {rule.proxy}"),), size="large", hollow=True)
-        )
-    said = "; ".join(f"{rule.rule}: {number(pair[0])} against {number(pair[1])}" for rule, pair in rows)
+    for index, (rule, proxy, direct) in enumerate(rows):
+        y = float(len(rows) - 1 - index)
+        small, large = Mark(proxy, y, note="tuning the proxy"), Mark(direct, y, note="tuning the largest directly")
+        series.append(Series(rule.rule, "muted", (small, large), line=True, size="none"))
+        series.append(Series(rule.rule, "ink", (large,), size="large"))
+        series.append(Series(rule.rule, "ink", (small,), size="large", hollow=True))
+    said = "; ".join(f"{rule.rule}: {number(proxy)} against {number(direct)}" for rule, proxy, direct in rows)
     return Chart(
         name=f"cost/{optimizer}",
         alt=f"Floating-point operations of tuning the proxy against tuning the largest model directly. {said}.",
-        x=Axis("training FLOPs spent on tuning", domain, _decades(*domain), log=True),
-        y=_rows_axis(count),
+        x=Axis("training FLOPs spent on tuning", domain, decade_ticks(*domain, 4), log=True),
+        y=Axis("", (-0.45, len(rows) - 0.15), ()),
         series=tuple(series),
         table=cost_table(facts, optimizer),
         series_label="rule",
-        labels=tuple(
-            Label(count - 1 - index + 0.24, f"{rule.rule}: {number(direct / proxy, 2)} times cheaper")
-            for index, (rule, (proxy, direct)) in enumerate(rows)
-        ),
+        labels=_labels((f"{rule.rule}   {number(large / small, 2)} times" for rule, small, large in rows), len(rows)),
         show_y=False,
-        height=_ROW * count,
+        height=_ROW * len(rows),
     )
 
 
 def _flops(rule: RuleFacts) -> tuple[float, float] | None:
-    proxy, direct = rule.proxy_cost, rule.direct_cost
-    if proxy is None or direct is None or not proxy.flops or not direct.flops:
+    if rule.proxy is None or rule.direct is None or not rule.proxy.flops or not rule.direct.flops:
         return None
-    return proxy.flops, direct.flops
-
-
-def _decades(low: float, high: float) -> tuple[tuple[float, str], ...]:
-    ticks = decade_ticks(low, high, 4)
-    return ticks or decade_ticks(low / 10, high * 10, 4)
+    return rule.proxy.flops, rule.direct.flops
 
 
 def cost_table(facts: ReportFacts, optimizer: str) -> Table:
     """Runs, FLOPs and seconds of either way to tune, for each rule."""
-    rows = []
-    for rule in facts.under(optimizer):
-        for name, spent in ((f"proxy ({rule.proxy})", rule.proxy_cost), (f"direct ({rule.target})", rule.direct_cost)):
-            if spent is not None:
-                rows.append((rule.rule, name, *_spent(spent)))
-    return Table("Cost of tuning", ("rule", "tuned on", "runs", "FLOPs", "seconds"), tuple(rows))
-
-
-def _spent(spent: Spent) -> tuple[str, str, str]:
-    seconds = "–" if spent.seconds is None or math.isnan(spent.seconds) else number(spent.seconds)
-    return str(spent.runs), number(spent.flops), seconds
+    rows = [
+        (rule.rule, spent.where, str(spent.runs), number(spent.flops), number(spent.seconds))
+        for rule in facts.under(optimizer)
+        for spent in (rule.proxy, rule.direct)
+        if spent is not None
+    ]
+    return Table("Cost of tuning", ("rule", "tuned at", "runs", "FLOPs", "seconds"), tuple(rows))

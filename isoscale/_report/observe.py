@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from isoscale._records.run import Run
-from isoscale._report.facts import Count, Point, Ran
+from isoscale._report.findings import Count, Point, Ran
 
 _SIZES = ("rule", "optimizer", "width", "depth", "seed")
 _MANY = 12

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from isoscale._report import vendored
-from isoscale._report.answer import answers, question
+from isoscale._report.answer import answers, question, sentence
 from isoscale._report.chart import Chart, Table, number
-from isoscale._report.facts import AxisFacts, ReportFacts, RuleFacts
 from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
-from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart
+from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts
+from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart, regret_table
 from isoscale._report.html import Html, data, hashed, join, table, tag
 from isoscale._report.svg import svg
 from isoscale._report.theme import outcome_tone, size_tone, themes, variables
@@ -28,7 +28,7 @@ def write_report(facts: ReportFacts, path: str | Path) -> Path:
 
 
 def render(facts: ReportFacts) -> str:
-    """The page's text. Charts appear as still drawings with their tables; the script then makes them answer to the pointer."""
+    """The page's text: still drawings with their tables, which the script then makes answer to the pointer."""
     ink = _Ink()
     body = [
         _first(facts, ink),
@@ -103,7 +103,7 @@ def _first(facts: ReportFacts, ink: _Ink) -> Html:
         "div",
         tag("p", facts.title, class_="eyebrow"),
         tag("h1", question(facts)),
-        *(tag("p", sentence, class_="answer") for sentence in answers(facts)),
+        *(tag("p", sentence, class_="answer") for sentence in answers(facts.rules, facts.hyperparameter)),
         *(_said(facts, optimizer) for optimizer in facts.optimizers),
         *(tag("p", warning, class_="note") for warning in facts.warnings),
     )
@@ -112,13 +112,17 @@ def _first(facts: ReportFacts, ink: _Ink) -> Html:
 
 
 def _said(facts: ReportFacts, optimizer: str) -> Html:
-    """Each rule's verdict and its sentence, under the optimizer's name where there is more than one."""
+    """Each rule's verdict and the sentence of each axis, under the optimizer's name where there is more than one."""
     items = (
-        tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), tag("p", rule.sentence))
+        tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), *(_why(axis) for axis in rule.axes))
         for rule in facts.under(optimizer)
     )
     title = (tag("h2", f"With {optimizer}", class_="small"),) if len(facts.optimizers) > 1 else ()
     return join(*title, tag("ul", *items, class_="says"))
+
+
+def _why(axis: AxisFacts) -> Html:
+    return tag("p", tag("b", f"{axis.axis.capitalize()} {axis.outcome}: "), sentence(axis.sentence))
 
 
 def _optimizer(facts: ReportFacts, optimizer: str, index: int, ink: _Ink) -> Html:
@@ -126,8 +130,9 @@ def _optimizer(facts: ReportFacts, optimizer: str, index: int, ink: _Ink) -> Htm
     shared = frames(facts, optimizer)
     axes = dict.fromkeys(axis.axis for rule in rules for axis in rule.axes)
     lead = (
-        "A curve is the mean over seeds at one size. A ring marks a minimum, its bar the 95% interval. Above each plot, a row "
-        "for each size: a cross where every run diverged, a stroke where some did, an upright bar at the stability edge."
+        "A curve is the mean over seeds at one size; a triangle is a loss above the frame. A ring marks a minimum, its "
+        "bar the 95% interval. Above each plot, a row for each size: a cross where every run diverged, a stroke where "
+        "some did, an upright bar at the stability edge."
     )
     return tag(
         "section",
@@ -152,7 +157,7 @@ def _panel(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Frames,
     return tag(
         "article",
         tag("h4", tag("span", rule.rule), _badge(axis.outcome)),
-        tag("p", axis.sentence),
+        tag("p", sentence(axis.sentence)),
         ink.figure(loss),
         ink.figure(drift, slope(axis)) if drift else tag("p", slope(axis)),
         _numbers(loss, drift),
@@ -175,42 +180,23 @@ def _legends(pairs: list[tuple[RuleFacts, AxisFacts]]) -> list[Html]:
 
 def _costs(facts: ReportFacts, optimizer: str, ink: _Ink) -> Html:
     regret, cost = regret_chart(facts, optimizer), cost_chart(facts, optimizer)
-    numbers = cost_table(facts, optimizer)
     panels = []
-    if regret:
-        target = next((rule.target for rule in facts.under(optimizer) if rule.target), "the largest model")
-        caption = (
-            f"Extra loss at {target} when it runs with the proxy's best {facts.hyperparameter} instead of its own."
-        )
-        panels.append(
-            tag(
-                "article",
-                tag("h4", "What carrying costs"),
-                tag("p", caption),
-                ink.figure(regret),
-                _numbers(regret),
-                class_="panel",
-            )
-        )
-    if cost:
-        caption = "Hollow: tuning the proxy. Filled: tuning the largest model directly."
-        sentences = dict.fromkeys(rule.cost_sentence for rule in facts.under(optimizer) if rule.cost_sentence)
-        said = " ".join((caption, *sentences))
-        panels.append(
-            tag(
-                "article",
-                tag("h4", "What tuning costs"),
-                tag("p", said),
-                ink.figure(cost),
-                _numbers(cost),
-                class_="panel",
-            )
-        )
-    elif numbers.rows:
-        panels.append(tag("article", tag("h4", "What tuning costs"), table(numbers), class_="panel"))
+    words = f"Extra loss at the largest size, run with the proxy's best {facts.hyperparameter} instead of its own."
+    for chart, numbers, title, caption in (
+        (regret, regret_table(facts, optimizer), "What carrying costs", words),
+        (cost, cost_table(facts, optimizer), "What tuning costs", _cost_words(facts.under(optimizer))),
+    ):
+        drawn = (ink.figure(chart), _numbers(chart)) if chart else (table(numbers),)
+        if chart or numbers.rows:
+            panels.append(tag("article", tag("h4", title), tag("p", caption), *drawn, class_="panel short"))
     if not panels:
         return join()
     return tag("section", tag("h3", "Regret and cost"), tag("div", *panels, class_="panels"))
+
+
+def _cost_words(rules: tuple[RuleFacts, ...]) -> str:
+    places = next(((rule.proxy.where, rule.direct.where) for rule in rules if rule.proxy and rule.direct), None)
+    return f"Hollow: tuning at {places[0]}. Filled: tuning directly at {places[1]}." if places else ""
 
 
 def _ran(facts: ReportFacts) -> Html:
@@ -246,7 +232,7 @@ def _pairs(
 def _again(facts: ReportFacts) -> Html:
     if not facts.reproduce:
         return join()
-    lead = "The same specification gives the same runs; finished ones are kept, so repeating a command only adds what is missing."
+    lead = "The same specification gives the same runs; finished ones are kept, so a repeated command resumes."
     return tag(
         "section",
         tag("h2", "How to reproduce"),

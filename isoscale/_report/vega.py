@@ -1,8 +1,8 @@
 """A chart as a Vega-Lite specification: plain dicts and lists, nothing else.
 
 Every figure has one tidy table of rows; a layer takes the rows of its style `k`. Colours stay tones ("$size-3"): the
-page's script turns them into the colours of the reader's theme. Text that came from a user is only ever data or a title:
-tick texts and names are looked up in arrays, so that no expression contains a name.
+page's script turns them into the colours of the reader's theme. Text that came from a user is only ever data or a
+title: tick texts and names are looked up in arrays, so that no expression contains a name.
 """
 
 from collections.abc import Iterable

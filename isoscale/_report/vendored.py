@@ -40,8 +40,8 @@ def scripts() -> tuple[str, ...]:
         raw = _HERE.joinpath("vendor", library.file).read_bytes()
         if hashlib.sha256(raw).hexdigest() != library.sha256:
             raise ValueError(
-                f"{library.file} is not {library.package} {library.version}: its sha256 differs from vendor/manifest.json, "
-                "so the report would run code nobody looked at; install isoscale again"
+                f"{library.file} is not {library.package} {library.version}: its sha256 differs from "
+                "vendor/manifest.json, so the report would run code nobody looked at; install isoscale again"
             )
         licence = _HERE.joinpath("vendor", library.licence_file).read_text("utf-8")
         code = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", raw.decode())

@@ -14,18 +14,22 @@ AxisName = Literal["width", "depth"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95% interval, where there is one."""
+    """A number with its 95% interval. None: an end that nothing bounds, or a value that is only bounded."""
 
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """(low, high), where both ends are known and finite."""
-        if self.low is None or self.high is None or not (math.isfinite(self.low) and math.isfinite(self.high)):
+        """(low, high), where both ends are known."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def within(self, frame: tuple[float, float]) -> tuple[float, float] | None:
+        """(low, high), an unknown end reaching to the frame; None where neither is known."""
+        if self.low is None and self.high is None:
             return None
-        return self.low, self.high
+        return frame[0] if self.low is None else self.low, frame[1] if self.high is None else self.high
 
 
 @dataclass(frozen=True)
@@ -42,30 +46,46 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss against the hyperparameter at one size. `optimum` and `edge` are hyperparameter values; the sentence says
-    why an optimum has no interval, or is missing."""
+    """Loss against the hyperparameter at one size. `optimum` and `edge` (the largest stable one) are values of the
+    hyperparameter; `found` says whether the optimum has an interval on both sides, the sentence why it has not."""
 
     width: int
     depth: int
     points: tuple[Point, ...]
     optimum: Estimate | None = None
     optimum_loss: float | None = None
-    edge: float | None = None
+    found: bool = True
     sentence: str = ""
+    edge: float | None = None
+    edge_sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The proxy's hyperparameter used at `target` instead of the best there: the extra loss, in its own units and in
+    percent of the best. Neither is there where it diverges, or cannot be told, as the sentence says."""
+
+    target: str
+    status: str
+    sentence: str
+    loss: Estimate | None = None
+    percent: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class AxisFacts:
-    """One rule along one axis: the curves, how far the optimum moves (octaves per doubling of the size), and the fitted
-    line as (size, hyperparameter) at its ends."""
+    """One rule along one axis: the curves, how far the optimum moves (in `unit` per doubling of the size), and the
+    fitted line as (size, hyperparameter) at its ends."""
 
     axis: AxisName
     held: str
-    curves: tuple[Curve, ...]
-    drift: Estimate | None
     outcome: str
     sentence: str
+    curves: tuple[Curve, ...]
+    drift: Estimate | None = None
     line: tuple[tuple[float, float], ...] = ()
+    unit: str = "octaves"
+    carried: Carried | None = None
 
     def size(self, curve: Curve) -> int:
         """The size of `curve` along this axis."""
@@ -76,29 +96,24 @@ class AxisFacts:
 class Spent:
     """What a tuning cost: floating-point operations and seconds of training, where the runs say so."""
 
+    where: str
+    runs: int
     flops: float | None
     seconds: float | None
-    runs: int
 
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """One rule under one optimizer: the verdict, axis by axis; what carrying costs (`regret`, a loss difference) at the
-    largest size, with its share of the loss; the cost of tuning the proxy against tuning the largest model directly."""
+    """One rule under one optimizer: the verdict, axis by axis, and the cost of tuning the proxy against tuning the
+    largest model directly."""
 
     rule: str
     optimizer: str
     outcome: str
     sentence: str
     axes: tuple[AxisFacts, ...]
-    regret: Estimate | None = None
-    regret_share: Estimate | None = None
-    regret_sentence: str = ""
-    proxy: str = ""
-    target: str = ""
-    proxy_cost: Spent | None = None
-    direct_cost: Spent | None = None
-    cost_sentence: str = ""
+    proxy: Spent | None = None
+    direct: Spent | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +143,9 @@ class Ran:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Everything the page says. `tables` are further tables (the rule's rows, say) that the caller composed;
-    `reproduce` holds the commands that make the same runs again."""
+    """Everything the page says. `log`: the hyperparameter is judged in octaves, else in its own units; `tolerance` is
+    the drift per doubling that still counts as staying put. `tables` are further tables that the caller composed (the
+    rule's rows, say); `reproduce` holds the commands that make the same runs again."""
 
     title: str
     hyperparameter: str
@@ -137,6 +153,7 @@ class ReportFacts:
     tolerance: float | None
     rules: tuple[RuleFacts, ...]
     ran: Ran
+    log: bool = True
     reproduce: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
