@@ -80,8 +80,12 @@ def _draws(pools: set[tuple[str, ...]], seen: Mapping[str, Moments]) -> int:
 
 
 def _draw(build: Callable[..., nn.Module], base: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # torch.manual_seed would also queue a seed for accelerators that start later, and so leak out of the fork.
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         return {name: parameter.detach() for name, parameter in build(**base).named_parameters()}
 
 
