@@ -1,0 +1,218 @@
+"""`isoscale init`, `sweep`, `show`, `verify`, `report`: from a spec to runs, a verdict and a page."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+from isoscale._records.records import Records
+from isoscale._records.store import Store
+from isoscale._report import Table, facts, summary, write_report
+from isoscale._rules import RULES, UnknownName, get_rule, table
+from isoscale._sweep.display import display, duration
+from isoscale._sweep.mistakes import SpecError
+from isoscale._sweep.spec import Spec, load_spec
+from isoscale._sweep.sweep import sweep
+from isoscale._sweep.template import TEMPLATE
+from isoscale._transfer import Verdict, judge
+
+EXIT = {"transfers": 0, "drifts": 1, "cannot tell": 2}
+
+SOURCE = typer.Argument(help="A spec (.toml), a store of runs (.sqlite) or a table of runs (.csv).")
+RULE = typer.Option(None, "--rule", help="Judge this rule only; may be given more than once.")
+OPTIMIZER = typer.Option(None, "--optimizer", help="Judge this optimizer only; may be given more than once.")
+HYPERPARAMETER = typer.Option("lr", help="The hyperparameter that was tuned.")
+METRIC = typer.Option("train_loss", help="The metric to be small.")
+
+
+def register(app: typer.Typer) -> None:
+    for command in (init, run_sweep, show, verify, report):
+        app.command("sweep" if command is run_sweep else None)(command)
+
+
+def init(path: Path = typer.Argument(Path("spec.toml"), help="Where to write the spec.")) -> None:
+    """Write a commented spec to start from."""
+    if path.exists():
+        raise ValueError(f"{path} exists and is kept: choose another name, or remove it first")
+    path.write_text(TEMPLATE)
+    typer.echo(f"wrote {path}; next: isoscale sweep {path}")
+
+
+def run_sweep(
+    spec: Path = typer.Argument(help="The spec; `isoscale init` writes one."),
+    workers: int = typer.Option(2, min=0, help="Processes on this machine; 0 runs in this one."),
+    batch: int = typer.Option(64, min=1, help="Most runs trained together."),
+    retry: bool = typer.Option(False, help="Try again what failed too often."),
+) -> None:
+    """Train what the spec asks for and the store does not hold; the same command again goes on."""
+    loaded = checked_spec(spec)
+    records = train_all(loaded, workers=workers, batch=batch, retry=retry)
+    typer.echo(f"{len(records)} runs in {loaded.store.path}; next: isoscale verify {spec}")
+
+
+def checked_spec(path: Path) -> Spec:
+    """The spec, with every word checked against what this installation knows, and its first run against the data."""
+    from isoscale._train import prepare, vocabulary
+    from isoscale._train.data import BUILTIN
+
+    known = {**vocabulary(), "rule": [*RULES, "depth_alpha(3/4)"], "data": list(BUILTIN)}
+    spec = load_spec(path, known)
+    mistakes = []
+    for at, rule in enumerate(spec.rules):
+        try:
+            get_rule(rule)
+        except (UnknownName, ValueError) as error:
+            mistakes.append(f"rules[{at}]: {error}")
+    if mistakes:
+        raise SpecError(str(path), mistakes)
+    for optimizer in spec.optimizers:
+        prepare(next(config for config in spec.configs() if config["optimizer"] == optimizer))
+    return spec
+
+
+def train_all(spec: Spec, *, workers: int, batch: int, retry: bool = False) -> Records:
+    """Every run of the spec, trained where the store does not hold it, with progress on stderr."""
+    from isoscale._train import train_batch
+
+    with display(sys.stderr) as progress:
+        return sweep(
+            train_batch,
+            spec.configs(),
+            store=spec.store.path,
+            workers=workers,
+            batch=batch,
+            progress=progress,
+            retry=retry,
+        )
+
+
+def read(source: Path) -> Records:
+    """The runs behind a spec, in a store or in a CSV file."""
+    if source.suffix == ".csv":
+        return Records.from_csv(source)
+    if source.suffix != ".toml":
+        return Store(source, create=False).records()
+    spec = load_spec(source)
+    records = Store(spec.store.path, create=False).records()
+    wanted = {(config["rule"], config["optimizer"]) for config in spec.configs()}
+    return Records(tuple(run for run in records if (run["rule"], run["optimizer"]) in wanted))
+
+
+def chosen(records: Records, rules: list[str] | None, optimizers: list[str] | None) -> Records:
+    """The runs of the named rules and optimizers."""
+    for name, asked in (("rule", rules), ("optimizer", optimizers)):
+        absent = sorted(set(asked or ()) - set(records.values(name)))
+        if absent:
+            there = ", ".join(map(str, records.values(name))) or "no runs yet: isoscale sweep makes them"
+            raise ValueError(f"--{name} {', '.join(absent)}: not among the runs; there are {there}")
+    return Records(
+        tuple(
+            run
+            for run in records
+            if (not rules or run["rule"] in rules) and (not optimizers or run["optimizer"] in optimizers)
+        )
+    )
+
+
+def show(source: Path = SOURCE) -> None:
+    """What a store holds: how far a sweep is, and the best run of each rule and size."""
+    path = Path(load_spec(source).store.path) if source.suffix == ".toml" else source
+    with Store(path, create=False) as store:
+        progress, states, records = store.progress(), store.states(), store.records()
+    left = "" if progress.remaining is None or progress.complete else f", about {duration(progress.remaining)} left"
+    typer.echo(f"{path}: {progress.runs_done} of {progress.runs} runs done, {progress.leased} units in work{left}")
+    for state in states:
+        if state.status == "poisoned":
+            typer.echo(f"  set aside after {state.errors + state.deaths} attempts: {state.shape}: {state.error}")
+    metric = "train_loss"
+    best: dict[tuple[object, ...], list[float]] = {}
+    for run in records:
+        if metric in run.metrics and "lr" in run.config:
+            key = (run["optimizer"], run["rule"], run["width"], run["depth"], run["lr"])
+            best.setdefault(key, []).append(run.loss(metric))
+    means = {key: sum(losses) / len(losses) for key, losses in best.items()}
+    for key in sorted({key[:4] for key in means}, key=lambda key: (str(key[0]), str(key[1]), *key[2:])):
+        lr, loss = min(((k[4], mean) for k, mean in means.items() if k[:4] == key), key=lambda pair: pair[1])
+        optimizer, rule, width, depth = key
+        typer.echo(f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, {metric} {loss:.4g}")
+
+
+def verify(
+    source: Path = SOURCE,
+    rule: list[str] = RULE,
+    optimizer: list[str] = OPTIMIZER,
+    hyperparameter: str = HYPERPARAMETER,
+    metric: str = METRIC,
+    tolerance: float = typer.Option(0.25, help="Octaves per doubling of size that still count as no drift."),
+) -> None:
+    """Say whether the optimum moves with size: exit code 0 transfers, 1 drifts, 2 cannot tell (the worst of them)."""
+    records = chosen(read(source), rule, optimizer)
+    verdicts = judge(records, hyperparameter=hyperparameter, metric=metric, tolerance=tolerance)
+    typer.echo(summary(verdicts), nl=False)
+    raise typer.Exit(exit_code(verdicts))
+
+
+def exit_code(verdicts: tuple[Verdict, ...]) -> int:
+    """1 if anything drifts, else 2 if anything cannot be told, else 0."""
+    codes = {EXIT[verdict.outcome] for verdict in verdicts}
+    return 1 if 1 in codes else max(codes, default=2)
+
+
+def report(
+    source: Path = SOURCE,
+    output: Path = typer.Option(Path("report.html"), "--output", "-o", help="The page to write."),
+    rule: list[str] = RULE,
+    optimizer: list[str] = OPTIMIZER,
+    hyperparameter: str = HYPERPARAMETER,
+    metric: str = METRIC,
+    title: str = typer.Option("", help="What was tuned, for the page's head."),
+) -> None:
+    """Write the report: one page that opens anywhere, offline."""
+    records = chosen(read(source), rule, optimizer)
+    written = write_page(
+        records,
+        judge(records, hyperparameter=hyperparameter, metric=metric),
+        output,
+        title=title,
+        commands=[shlex.join(["isoscale", "sweep", str(source)])] if source.suffix == ".toml" else [],
+    )
+    typer.echo(f"wrote {written}")
+
+
+def write_page(
+    records: Records, verdicts: tuple[Verdict, ...], output: Path, *, title: str = "", commands: list[str]
+) -> Path:
+    """The report's facts with the rules' tables beside them, written to `output`."""
+    return write_report(
+        facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts)), output
+    )
+
+
+def rule_tables(verdicts: tuple[Verdict, ...]) -> list[Table]:
+    """The scaling table of each judged rule that is one of ours, at the growth from proxy to target."""
+    tables = []
+    for verdict in verdicts:
+        try:
+            rule = get_rule(verdict.rule)
+            width, depth = (target / base for base, target in zip(verdict.proxy, verdict.target, strict=True))
+            rows = table(rule, verdict.optimizer, width=width, depth=depth)
+        except UnknownName:
+            continue
+        tables.append(
+            Table(
+                f"{verdict.rule} under {verdict.optimizer}, from width {verdict.proxy[0]} and depth {verdict.proxy[1]} "
+                f"to width {verdict.target[0]} and depth {verdict.target[1]}: what each parameter is multiplied by",
+                ("parameter", "multiplier", "init std", "lr", "eps", "decay"),
+                tuple(
+                    (
+                        row.kind.label,
+                        *(f"{each:.4g}" for each in (row.multiplier, row.std, row.lr)),
+                        "" if row.eps is None else f"{row.eps:.4g}",
+                        f"{row.decay:.4g}",
+                    )
+                    for row in rows
+                ),
+            )
+        )
+    return tables
