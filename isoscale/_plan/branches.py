@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from os.path import commonpath
 
 from isoscale._plan.graph import Graph, Node, Ref, references
 from isoscale._plan.ops import NORMS, carries, linear_path
@@ -173,16 +172,16 @@ def chains(graph: Graph, adds: Sequence[Add]) -> tuple[Chain, ...]:
     members: dict[int, list[int]] = {}
     for position in range(len(adds)):
         members.setdefault(root(position), []).append(position)
-    found, used = [], set[str]()
-    for positions in sorted(members.values(), key=lambda item: item[0]):
-        name = base = stream_name([adds[p].module for p in positions])
-        count = 1
-        while name in used:
-            count += 1
-            name = f"{base}#{count}"
-        used.add(name)
-        outer = enclosing[positions[0]]
-        found.append(Chain(tuple(adds[p] for p in positions), None if outer is None else adds[outer].node, name))
+    positions = sorted(members.values(), key=lambda item: item[0])
+    names: dict[int, str] = {}
+    for item in sorted(positions, key=lambda item: enclosing[item[0]] is not None):  # plain names for the outermost
+        base = stream_name([adds[p].module for p in item])
+        same = sum(name.split("#")[0] == base for name in names.values())
+        names[item[0]] = f"{base}#{same + 1}" if same else base
+    found = []
+    for item in positions:
+        outer = enclosing[item[0]]
+        found.append(Chain(tuple(adds[p] for p in item), None if outer is None else adds[outer].node, names[item[0]]))
     return tuple(found)
 
 
@@ -214,13 +213,11 @@ def nearest_adds(graph: Graph, by_node: dict[int, int]) -> list[int]:
 
 def stream_name(modules: Sequence[str]) -> str:
     """The modules' common prefix up to the first number: `transformer.h.0`, `transformer.h.1` -> `transformer.h`."""
-    parts = [module.split(".") for module in modules]
-    common = commonpath(parts)  # type: ignore[type-var]
     kept = []
-    for part in common:
-        if part.isdigit():
+    for parts in zip(*(module.split(".") for module in modules)):
+        if len(set(parts)) > 1 or parts[0].isdigit():
             break
-        kept.append(part)
+        kept.append(parts[0])
     return ".".join(kept) or "stream"
 
 

@@ -19,8 +19,8 @@ def chain_depths(base: Traced, target: Traced) -> dict[str, int]:
     first, second = base.residuals.outermost(), target.residuals.outermost()
     if len(first) != len(second):
         raise StructureError(
-            f"the base model has {len(first)} residual streams ({names(first)}), the target {len(second)} "
-            f"({names(second)}): depth ratios cannot be formed. Streams must not appear or vanish between the two sizes; "
+            f"the base model has {len(first)} residual streams ({names(first)}), the target "
+            f"{len(second)} ({names(second)}): depth ratios cannot be formed. Streams must not appear or vanish between the two sizes; "
             "choose a base in which every stage that the target has is there"
         )
     found = {big.name: small.depth for small, big in zip(first, second)}

@@ -9,15 +9,34 @@ from collections.abc import Iterator
 
 from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
 
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Each element of the result is an element of the operand (or zero): the stream goes on through these.
-VIEWS = frozenset(
-    ["view", "_unsafe_view", "reshape", "_reshape_alias", "t", "transpose", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "narrow", "split", "split_with_sizes", "unbind", "chunk", "clone", "contiguous", "alias", "_to_copy", "to", "lift_fresh", "lift", "detach", "index", "index_select", "gather", "flip", "roll", "unfold", "as_strided", "diagonal", "repeat", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "movedim", "swapaxes", "view_as", "native_channel_shuffle", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "tril", "triu", "permute_copy", "view_copy", "slice_copy", "select_copy", "unfold_copy", "expand_copy", "t_copy", "transpose_copy", "split_copy", "unbind_copy", "squeeze_copy", "unsqueeze_copy", "native_dropout", "_fused_dropout", "dropout", "feature_dropout", "take", "take_along_dim", "masked_select", "repeat_interleave", "im2col", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact2d", "_upsample_nearest_exact1d", "constant_pad_nd", "_conj", "conj", "_pin_memory", "_autocast_to_reduced_precision", "_autocast_to_full_precision"]
+VIEWS = words(
+    """view _unsafe_view reshape _reshape_alias t transpose permute expand unsqueeze squeeze select slice narrow split
+    split_with_sizes unbind chunk clone contiguous alias _to_copy to lift_fresh lift detach index index_select gather
+    flip roll unfold as_strided diagonal repeat pixel_shuffle pixel_unshuffle channel_shuffle movedim swapaxes view_as
+    native_channel_shuffle reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+    replication_pad3d tril triu permute_copy view_copy slice_copy select_copy unfold_copy expand_copy t_copy
+    transpose_copy split_copy unbind_copy squeeze_copy unsqueeze_copy native_dropout _fused_dropout dropout
+    feature_dropout take take_along_dim masked_select repeat_interleave im2col upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d _upsample_nearest_exact2d _upsample_nearest_exact1d constant_pad_nd _conj conj
+    _autocast_to_reduced_precision _autocast_to_full_precision"""
 )
-LINEAR = VIEWS | frozenset(
-    ["sum", "mean", "cumsum", "neg", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d", "grid_sampler_3d", "col2im", "_fft_r2c", "_fft_c2r", "_fft_c2c", "view_as_real", "view_as_complex", "real", "imag", "trace", "block_diag", "diag_embed", "nansum", "rot90", "renorm_free", "diff"]
+LINEAR = VIEWS | words(
+    """sum mean cumsum neg avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
+    adaptive_avg_pool1d adaptive_avg_pool2d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
+    upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d grid_sampler_3d col2im
+    _fft_r2c _fft_c2r _fft_c2c view_as_real view_as_complex real imag trace block_diag diag_embed nansum
+    rot90 diff"""
 )
-HOMOGENEOUS = frozenset(
-    ["relu", "relu_", "leaky_relu", "abs", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool1d", "amax", "amin", "max", "min", "sort", "topk", "median", "norm", "linalg_vector_norm", "_prelu_kernel", "prelu", "rrelu", "rrelu_with_noise", "fractional_max_pool2d"]
+HOMOGENEOUS = words(
+    """relu relu_ leaky_relu abs max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices
+    adaptive_max_pool2d adaptive_max_pool1d amax amin max min sort topk median norm linalg_vector_norm
+    _prelu_kernel prelu rrelu rrelu_with_noise fractional_max_pool2d"""
 )
 JOINT = {
     "add": ("self", "other"),
@@ -105,10 +124,10 @@ MATRIX_OPERANDS = {
 }
 CONVOLUTIONS = frozenset({"convolution", "_convolution", "mkldnn_convolution"})
 LINEARS = frozenset({"linear", "mkldnn_linear"})
-SIGNAL_NORMS = NORMS
-FIRST_OUTPUT_ONLY = NORMS | frozenset(
-    ["max_pool2d_with_indices", "max_pool3d_with_indices", "sort", "topk", "max", "min", "median", "adaptive_max_pool2d", "native_dropout"]
-) | {"_weight_norm_interface"}  # fmt: skip
+FIRST_OUTPUT_ONLY = NORMS | words(
+    """max_pool2d_with_indices max_pool3d_with_indices sort topk max min median adaptive_max_pool2d native_dropout
+    _weight_norm_interface"""
+)
 
 
 def fused_attention(op: str) -> bool:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from isoscale._plan.facts import Role
 from isoscale._plan.graph import Graph, Node
-from isoscale._plan.ops import CONVOLUTIONS, LINEARS, MATRIX_OPERANDS, NORMS, VIEWS, fused_attention
+from isoscale._plan.ops import CONVOLUTIONS, LINEARS, MATRIX_OPERANDS, NORMS, VIEWS, fused_attention, words
 
 EMBEDDINGS = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only"})
 RECURRENT = frozenset({"mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu", "_thnn_fused_lstm_cell"})
-ELEMENTWISE = frozenset(
-    ["add", "sub", "rsub", "mul", "div", "cat", "stack", "where", "index_add", "scatter_add", "index_put", "copy", "lerp", "addcmul", "addcdiv", "maximum", "minimum", "merge", "masked_fill", "scatter", "_prelu_kernel", "prelu", "pow", "gt", "ge", "lt", "le", "eq", "ne", "masked_scatter", "slice_scatter", "select_scatter", "index_copy", "bernoulli", "expand", "atan2", "complex", "_to_copy", "add_", "baddbmm", "clamp", "clamp_min"]
+ELEMENTWISE = words(
+    """add sub rsub mul div cat stack where index_add scatter_add index_put copy lerp addcmul addcdiv maximum minimum
+    merge masked_fill scatter _prelu_kernel prelu pow gt ge lt le eq ne masked_scatter slice_scatter select_scatter
+    index_copy bernoulli expand atan2 complex _to_copy baddbmm clamp clamp_min"""
 )
 
 

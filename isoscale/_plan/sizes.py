@@ -176,7 +176,7 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
             new = shape_kinds(other.graph) - shape_kinds(start.graph)
             if len(new) > len(shape_kinds(other.graph)) // 2:
                 raise StructureError(
-                    f"{key}={base.get(key)!r} -> {target[key]!r} changes both the layers and their sizes: width and depth "
-                    "can not be told apart. Give the builder separate arguments for width and depth"
+                    f"{key}={base.get(key)!r} -> {target[key]!r} changes both the layers and their sizes: width and "
+                    "depth can not be told apart. Give the builder separate arguments for width and depth"
                 )
     return tuple(found)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -79,7 +79,8 @@ def describe(
     heads, refusals = readouts(sizes, assigned)
     for name, factor in heads.items():
         old = parameters[name]
-        parameters[name] = Parameter(**{**vars(old), "readout": True, "existing": old.existing * factor})
+        readout = old.stream is None
+        parameters[name] = replace(old, readout=readout, existing=old.existing * factor)
     return Structure(
         parameters=parameters,
         streams={chain.name: stream(sizes, chain, chain.name in normed) for chain in sizes.target.chains},
@@ -171,7 +172,7 @@ def fill(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, Para
             base_fan_out=fan.base_fan_out,
             stream=where[name],
             tail=name in tail,
-            readout=fan.role == "output",
+            readout=fan.role == "output" and where[name] is None,
             evidence=fan.evidence,
             base_rms=0.0,
             base_mean=0.0,
@@ -229,16 +230,14 @@ def counterparts(
     base, thin = sizes.base, sizes.thin
     if set(base.graph.shapes) == set(thin.graph.shapes):
         return {name: (name,) for name in thin.graph.shapes}
-    full: dict[tuple[Any, ...], list[str]] = {}
-    loose: dict[tuple[Any, ...], list[str]] = {}
+    pools: dict[tuple[Any, ...], list[str]] = {}
     for name, shape in base.graph.shapes.items():
-        key = signature(base, name, sizes.shared)
-        full.setdefault((key, name in base_tail, shape), []).append(name)
-        loose.setdefault(key, []).append(name)
+        for key in signatures(base, name, name in base_tail, shape, sizes.shared):
+            pools.setdefault(key, []).append(name)
     found: dict[str, tuple[str, ...]] = {}
     for name, shape in thin.graph.shapes.items():
-        key = signature(thin, name, sizes.shared)
-        pool = full.get((key, name in tail, shape)) or loose.get(key)
+        keys = signatures(thin, name, name in tail, shape, sizes.shared)
+        pool = next((pools[key] for key in keys if key in pools), None)
         if pool is None:
             raise StructureError(
                 f"{name} has no counterpart in the base model (no parameter there is used by the same op in the same "
@@ -248,9 +247,25 @@ def counterparts(
     return found
 
 
-def signature(analysis: Analysis, name: str, shared: frozenset[tuple[str, str]]) -> tuple[Any, ...]:
-    kinds = sorted({(use.op, use.argument, inside(analysis, use, shared)) for use in analysis.uses[name]})
-    return template(name), tuple(kinds)
+def signatures(
+    analysis: Analysis, name: str, tail: bool, shape: tuple[int, ...], shared: frozenset[tuple[str, str]]
+) -> list[tuple[Any, ...]]:
+    """From the strictest to the loosest: the name with only its first number open, with all open, without the shape."""
+    kinds = tuple(sorted({(use.op, use.argument, inside(analysis, use, shared)) for use in analysis.uses[name]}))
+    return [
+        ("first", first_number_open(name), kinds, tail, shape),
+        ("all", template(name), kinds, tail, shape),
+        ("kind", template(name), kinds),
+    ]
+
+
+def first_number_open(name: str) -> str:
+    parts = name.split(".")
+    for position, part in enumerate(parts):
+        if part.isdigit():
+            parts[position] = "*"
+            break
+    return ".".join(parts)
 
 
 def readouts(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, float], list[Refusal]]:

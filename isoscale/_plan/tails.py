@@ -92,6 +92,8 @@ def way(graph: Graph, node: Node, found: Sequence[Step | End]) -> Step | End:
         return End(node.index, "the walk ends at the model's input")
     if node.op == CONSTANT or not (node.data or graph.parametric[node.index]):
         return End(node.index, "the walk ends at a constant")
+    if not homogeneous(node):
+        return End(node.index, reason(node))
     ends: list[End] = []
     for names in alternatives(graph, node):
         sources = operands(node, names)
@@ -111,6 +113,16 @@ def way(graph: Graph, node: Node, found: Sequence[Step | End]) -> Step | End:
     if ends:
         return max(ends, key=lambda end: (graph[end.node].data, end.node))
     return End(node.index, reason(node))
+
+
+def homogeneous(node: Node) -> bool:
+    """False for the variants of an op that its table row does not cover: casts to integers, rounding division."""
+    if node.op == "_to_copy":
+        dtype = node.arguments.get("dtype")
+        return dtype is None or dtype.is_floating_point or dtype.is_complex
+    if node.op == "div":
+        return node.arguments.get("rounding_mode") is None
+    return node.op != "scatter_reduce" or node.arguments.get("reduce") in {"sum", "mean", "amax", "amin"}
 
 
 def reason(node: Node) -> str:

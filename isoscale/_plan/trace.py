@@ -5,6 +5,7 @@ the tensor it came from stay one and the same stream. Models run under fake tens
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ FULL_FACTORIES = {"full", "full_like", "new_full", "fill"}
 SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"} | {
     "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"
 }  # fmt: skip
+GROUPED = torch.ops.aten._grouped_mm.default if hasattr(torch.ops.aten, "_grouped_mm") else None
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
@@ -142,7 +144,10 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         arguments, written = self.bind(func, args, kwargs)
-        out = func(*args, **kwargs)
+        if func is GROUPED and isinstance(args[0], torch._subclasses.FakeTensor) and args[1].dim() == 3:
+            out = args[0].new_empty(*args[0].shape[:-1], args[1].shape[-1])  # its own shape rule asks for bfloat16
+        else:
+            out = func(*args, **kwargs)
         name = func._schema.name.split("::")[-1]
         if name.endswith("_") and not name.endswith("__") and written:
             name = name[:-1]
@@ -288,11 +293,14 @@ def plain_execution() -> Iterator[None]:
     """Every op in the open: no fused encoder fast path, no compiled regions."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # it prints whatever fails before we can try real tensors
+    silent, log.disabled = log.disabled, True
     try:
         with torch.compiler.set_stance("force_eager"), torch.enable_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        log.disabled = silent
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
