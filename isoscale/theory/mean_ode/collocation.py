@@ -48,7 +48,9 @@ def gauss(S: int) -> Collocation:
     return Collocation(nodes, weights / 2, forward, weights[None, :] / 2 - forward)
 
 
-def interpolate(nodes: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+def interpolate(
+    nodes: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The polynomial through (nodes, values[S, ...]), evaluated at `at` (m,): barycentric, shape (m, ...)."""
     differences = nodes[:, None] - nodes[None, :] + np.eye(len(nodes))
     barycentric = 1 / differences.prod(axis=1)

@@ -75,8 +75,8 @@ class ErrorLaw:
         q = self.quadrature.coefficients
         exponents = ", ".join(f"{name} {e.value:+.3f}({e.se:.3f})" for name, e in self.fluctuation.items())
         return (
-            f"k={self.k} {self.observable}: error = {a.value:.3f}/L + {b.value:.3f} sqrt(D/(LM)), R2 {self.linear.r2:.4f}, "
-            f"{self.linear.shapes} shapes",
+            f"k={self.k} {self.observable}: error = {a.value:.3f}/L + {b.value:.3f} sqrt(D/(LM)), "
+            f"R2 {self.linear.r2:.4f}, {self.linear.shapes} shapes",
             f"in quadrature: a {q['a'].value:.3f}, b {q['b'].value:.3f}, R2 {self.quadrature.r2:.4f}; "
             f"fluctuation exponents {exponents}",
         )
@@ -98,7 +98,9 @@ def measure(
     """
     steps = sorted(set(steps))
     if seeds < 2 or not shapes:
-        raise BadSetting(f"seeds = {seeds}, {len(shapes)} shapes: the fluctuation needs at least two seeds and one shape")
+        raise BadSetting(
+            f"seeds = {seeds}, {len(shapes)} shapes: the fluctuation needs at least two seeds and one shape"
+        )
     solution = mean_ode(setting, steps[-1], particles=reference_particles, replicates=4)
     if not solution.status.ok or solution.value is None:
         raise BadSetting(f"no limit to compare with: {solution.status.sentence}")
@@ -134,11 +136,17 @@ def _row(L: int, M: int, D: int, k: int, name: str, gap: Tensor, reference: floa
 
 
 def fit_rows(
-    rows: Sequence[Row], k: int, observable: str = "outputs", *, min_depth: int = 8, with_D: bool = True, resamples: int = 100
+    rows: Sequence[Row],
+    k: int,
+    observable: str = "outputs",
+    *,
+    min_depth: int = 8,
+    with_D: bool = True,
+    resamples: int = 100,
 ) -> ErrorLaw:
     """Fit the law to the rows of step k with L >= min_depth that the theory speaks of; `with_D` False leaves the factor
     sqrt(D) out (what a wrong theory would say; and the convention of b for a single D)."""
-    mine = [row for row in rows if row.k == k and row.observable == observable and row.L >= min_depth]
+    mine = [row for row in rows if row.k == k and row.observable == observable and min_depth <= row.L]
     left: dict[str, int] = {}
     for row in mine:
         if row.doubt:

@@ -2,7 +2,8 @@
 
 Legend: K steps, S Gauss nodes, n points, r reduced coordinates; h, h' streams, b = D dLoss/dh, G adjoint field.
 
-    d/ds h_k = F(h_k) = - sum_{k' < k, i} [eta_v kap0 + eta_u (sigma_v^2/D) (h.h'/D) kap1] b_{k'}(s, x_i),  h' = h_{k'}(s, x_i)
+    d/ds h_k = F(h_k) = - sum_{k' < k, i} [eta_v kap0 + eta_u (sigma_v^2/D) (h.h'/D) kap1] b_{k'}(s, x_i)
+                                                                              where h' = h_{k'}(s, x_i)
     -d/ds b_k = (dF/dh)^T b_k
 
 with kap0, kap1 of the Gaussian pre-activations of covariance (sigma_u^2/D^2) Gram(h, h'). Since E[V_0] = 0 and U_0, V_0

@@ -1,4 +1,4 @@
-"""One mean ODE for given initial particles: gradient steps k outside, collocation in depth inside, by quasi-Newton Picard.
+"""One mean ODE for given particles: gradient steps k outside, collocation in depth inside, by quasi-Newton Picard.
 
 Legend: B replicates, S nodes, n points, r coordinates, P particles; U, V (B, S, r, P); H, b at nodes (B, S, n, r);
 p = U.h/D, a = rho(p), q = V.b/D; F the forward field, G the adjoint field, J = dF/dh (r, r) a node and point.
@@ -151,7 +151,9 @@ def _forward(
     setting, shape = problem.setting, H.shape
     count, r, P = u.shape
     vt = v.transpose(1, 2)
-    for sweep in range(1, limit + 1):
+    sweep = 0
+    while sweep < limit:
+        sweep += 1
         p = torch.bmm(H.reshape(count, -1, r) / setting.D, u)
         a = setting.rho.value(p)
         F = torch.bmm(a, vt).mul_(setting.alpha / P).view(shape)
@@ -184,7 +186,9 @@ def _backward(
     JT = J.transpose(-1, -2)
     b = _inner(scheme.backward, JT, start)[0]
     ut = u.transpose(1, 2)
-    for sweep in range(1, limit + 1):
+    sweep = 0
+    while sweep < limit:
+        sweep += 1
         sq = torch.bmm(b.reshape(count, -1, r) / setting.D, v).mul_(slope)
         G = torch.bmm(sq, ut).mul_(setting.alpha / P).view_as(b)
         delta, _ = _inner(scheme.backward, JT, start + _along_depth(scheme.backward, G) - b)

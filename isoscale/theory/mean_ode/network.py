@@ -79,8 +79,8 @@ def initial(setting: Setting, nets: Sequence[Net], dtype: torch.dtype = torch.fl
     L, M, D = max(net.L for net in nets), max(net.M for net in nets), setting.D
     if not setting.rho.odd and any((net.L, net.M) != (L, M) for net in nets):
         raise BadSetting(
-            f"activation {setting.activation!r} is not odd: zero units would get gradients, so shapes cannot be padded; "
-            "train nets of one shape per call"
+            f"activation {setting.activation!r} is not odd: zero units would get gradients, so shapes cannot be "
+            "padded; train nets of one shape per call"
         )
     U, V = (torch.zeros(L, len(nets), M, D, dtype=dtype, device=setting.X.device) for _ in range(2))
     su, sv = (scale_of(setting, nets, name, setting.X).flatten().tolist() for name in ("sigma_u", "sigma_v"))

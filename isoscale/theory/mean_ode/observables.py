@@ -29,7 +29,7 @@ class Motion:
 def block_motion(
     setting: Setting, u0: Tensor, v0: Tensor, u: Tensor, v: Tensor, h: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums over the last two axes of dp^2, p0^2, |second order|^2 and |first order|^2; u, v (..., J, D), h (..., n, D)."""
+    """Sums over units and points of dp^2, p0^2, |second order|^2, |first order|^2; u, v (..., J, D), h (..., n, D)."""
     ht, D = h.transpose(-1, -2), setting.D
     p0, dp = u0 @ ht / D, (u - u0) @ ht / D
     a0 = setting.rho.value(p0)

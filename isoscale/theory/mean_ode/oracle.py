@@ -60,5 +60,3 @@ def autograd_net(setting: Setting, net: Net, weights: Weights, steps: int) -> tu
 def wide_deep_net(setting: Setting, L: int, M: int, steps: int, seed: int = 0) -> Tensor:
     """Outputs f (n, dout) of one large finite net in float32: the brute-force estimate of the limit."""
     return train(setting, [Net(L, M, seed)], steps).f[-1, 0].double()
-
-

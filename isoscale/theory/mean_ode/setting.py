@@ -6,7 +6,7 @@ Theta(1)), p = u.h/D pre-activation, b = D dLoss/dh, r dimension of the reduced 
 
     h^0 = W_E x,   h^l = h^{l-1} + (alpha / (L M)) sum_j v_j rho(u_j.h^{l-1} / D),   f = W_U^T h^L / D
     Loss = (1 / (2 n dout)) sum_i |f(x_i) - y_i|^2
-    u ~ N(0, sigma_u^2 I), v ~ N(0, sigma_v^2 I);  critical (maximal local updates): sigma_u = sigma_v = sqrt(D), alpha = 1
+    u ~ N(0, sigma_u^2 I), v ~ N(0, sigma_v^2 I);  critical: sigma_u = sigma_v = sqrt(D), alpha = 1
 
 Gradient descent with eta_u, eta_v is plain gradient descent with the raw rates eta L M D / alpha^2 (`raw_rates`).
 Source: Chizat, "The Hidden Width of Deep ResNets", arXiv 2509.10167 (model of its theorem 3); the settings A, B, E(D),
@@ -51,8 +51,8 @@ class Setting:
             tensor = getattr(self, name)
             if tensor.ndim != 2 or not bool(torch.isfinite(tensor).all()):
                 raise BadSetting(
-                    f"{name} of shape {tuple(tensor.shape)} must be a finite matrix: the limit is a map of finite data; "
-                    "drop or impute the offending rows"
+                    f"{name} of shape {tuple(tensor.shape)} must be a finite matrix: the limit is a map of finite "
+                    "data; drop or impute the offending rows"
                 )
         (n, din), (m, dout) = self.X.shape, self.Y.shape
         D = self.W_E.shape[0]
@@ -162,7 +162,7 @@ def _normal(seed: int, *shape: int) -> Tensor:
 
 
 def setting_a(D: int = 10, din: int = 5, dout: int = 1, n: int = 10, seed: int = 0, **changes: object) -> Setting:
-    """A: frozen random embeddings, W_E ~ N(0, 1/din), W_U ~ N(0, dout), so that h and b are Theta(1). r = din + dout."""
+    """A: frozen random embeddings W_E ~ N(0, 1/din), W_U ~ N(0, dout): h and b are Theta(1). r = din + dout."""
     X, Y = _normal(4 * seed, n, din), _normal(4 * seed + 1, n, dout)
     # Rows are drawn one after the other, so those of a smaller D are the first rows of a larger one.
     W_E, W_U = _normal(4 * seed + 2, D, din) / math.sqrt(din), _normal(4 * seed + 3, D, dout)

@@ -119,8 +119,8 @@ def _verdict(
     mean = setting.loss(out.f.double().mean(1))
     if out.stopped is not None:
         k, why = out.stopped
-        kind = "diverged" if "finite" in why else "unconverged"
-        return Status(kind, f"stopped at k={k}: {why}; lower eta (eta_u = {setting.eta_u}, eta_v = {setting.eta_v})"), k - 1
+        sentence = f"stopped at k={k}: {why}; lower eta (eta_u = {setting.eta_u}, eta_v = {setting.eta_v})"
+        return Status("diverged" if "finite" in why else "unconverged", sentence), k - 1
     grown = np.flatnonzero((mean > 10 * float(mean[0])).cpu().numpy())
     if len(grown):
         k = int(grown[0])
@@ -128,8 +128,8 @@ def _verdict(
     if lost is not None:
         return Status(
             "refused",
-            f"depth regularity lost at k={lost}: {CHECK_NODES[0]} and {CHECK_NODES[1]} depth nodes disagree by more than "
-            f"{tolerance:.0e} of the outputs; the limit there is not resolved; lower eta or train fewer steps",
+            f"depth regularity lost at k={lost}: {CHECK_NODES[0]} and {CHECK_NODES[1]} depth nodes disagree by more "
+            f"than {tolerance:.0e} of the outputs; the limit there is not resolved; lower eta or train fewer steps",
         ), lost - 1
     return Status("converged", f"{steps} steps with {nodes} depth nodes of {particles} particles"), steps
 
