@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from isoscale._report.findings import ReportFacts, RuleFacts
+from isoscale._report.chart import signed
+from isoscale._report.figures import slope_text
+from isoscale._report.findings import Carried, ReportFacts, RuleFacts
 
 _ORDER = ("transfers", "drifts", "cannot tell")
 
@@ -31,13 +33,35 @@ def _answer(hyperparameter: str, rules: list[RuleFacts]) -> str:
     if yes:
         text = f"yes, under {_names(yes)}: the best {hyperparameter} stays put {_reach(yes[0])}."
         text += f" Not under {_names(no)}, where it drifts." if no else ""
+    elif no and open_:
+        text = f"not under {_names(no)}, where the best {hyperparameter} drifts."
     elif no:
         text = f"no: the best {hyperparameter} drifts under {_names(no, 'and')}."
     else:
         text = f"these runs cannot tell{' under ' + _names(open_) if open_ else ''}."
     if open_ and (yes or no):
-        text += f" These runs cannot tell for {_names(open_)}."
+        text += f" For {_names(open_)}, these runs cannot tell."
     return text
+
+
+def why(rule: RuleFacts) -> str:
+    """The verdict on one rule in a sentence: the numbers where there are numbers, else what is missing."""
+    decisive = [axis for axis in rule.axes if axis.outcome == rule.outcome]
+    if rule.outcome == "cannot tell" or any(axis.drift is None or axis.drift.value is None for axis in decisive):
+        return " ".join(f"{axis.axis.capitalize()}: {sentence(axis.sentence)}" for axis in decisive)
+    moves = " and ".join(f"{slope_text(axis.drift)} per doubling of {axis.axis}" for axis in decisive)
+    text = f"Best value moves by {moves} ({rule.axes[0].unit}, 95% intervals)."
+    costs = [axis.carried for axis in decisive if axis.carried is not None and axis.carried.percent is not None]
+    paid = " and ".join(f"{percent(one)} at {one.target}" for one in costs)
+    return text + (f" Carrying it costs {paid}." if paid else "")
+
+
+def percent(carried: Carried) -> str:
+    """The regret in percent, "+15.5%", or its status where there is no number."""
+    if carried.percent is None or carried.percent.value is None:
+        return carried.status
+    value = carried.percent.value
+    return f"{signed(value, 1 if abs(value) >= 1 else 2)}%"
 
 
 def _reach(rule: RuleFacts) -> str:

@@ -105,7 +105,6 @@ class Chart:
     table: Table
     series_label: str = "size"
     bands: tuple[Band, ...] = ()
-    guides: tuple[float, ...] = ()
     labels: tuple[Label, ...] = ()
     strip: tuple[StripRow, ...] = ()
     show_y: bool = True
@@ -138,7 +137,8 @@ def number(value: float | None, digits: int = 3) -> str:
     magnitude = abs(value)
     if magnitude and (magnitude < 1e-4 or magnitude >= 1e6):
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-        return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", "−")
+        power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        return power if mantissa == "1" else f"{mantissa}·{power}".replace("-", "−")
     decimals = (
         0 if magnitude >= 10 ** (digits - 1) else digits - 1 - (math.floor(math.log10(magnitude)) if magnitude else 0)
     )

@@ -28,8 +28,10 @@ _Row = tuple[str, str, Estimate]
 
 
 def _forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series, ...], Axis]:
-    """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker."""
-    series = []
+    """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker;
+    behind them a tick at zero."""
+    zero = tuple(Mark(0.0, float(row), y_range=(row - 0.24, row + 0.16)) for row in range(len(rows)))
+    series = [Series("zero", "zero", zero, size="none")]
     for index, (name, outcome, estimate) in enumerate(rows):
         y = float(len(rows) - 1 - index)
         reach = estimate.within(domain)
@@ -62,7 +64,7 @@ def _span(rows: list[_Row], floor: tuple[float, float]) -> tuple[float, float]:
 
 def answer_chart(facts: ReportFacts) -> Chart | None:
     """How far the best hyperparameter moves per doubling, against the tolerated band: one row a rule and axis."""
-    pairs = [(rule, axis) for rule in facts.rules for axis in rule.axes]
+    pairs = [(rule, axis) for name in facts.optimizers for rule in facts.under(name) for axis in rule.axes]
     rows = [(_title(facts, rule, axis), axis.outcome, axis.drift) for rule, axis in pairs if axis.drift is not None]
     drawn: list[_Row] = [(name, outcome, drift) for name, outcome, drift in rows if drift is not None]
     if not drawn:
@@ -87,8 +89,7 @@ def answer_chart(facts: ReportFacts) -> Chart | None:
         ),
         series_label="rule",
         bands=(Band("tolerated", x=(-tolerance, tolerance)),) if tolerance else (),
-        guides=(0.0,),
-        labels=_labels((f"{name}   {_short(drift)}" for name, _, drift in drawn), len(drawn)),
+        labels=_labels((f"{name}\u2003{_short(drift)}" for name, _, drift in drawn), len(drawn)),
         show_y=False,
         height=_ROW * len(drawn),
         width=420,
@@ -121,9 +122,8 @@ def regret_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
         series=series,
         table=regret_table(facts, optimizer),
         series_label="rule",
-        guides=(0.0,),
         labels=_labels(
-            (f"{name}   {_percent(axis.carried, short=True)}" for name, axis in pairs if _share(axis.carried)),
+            (f"{name}\u2003{_percent(axis.carried, short=True)}" for name, axis in pairs if _share(axis.carried)),
             len(drawn),
         ),
         show_y=False,
@@ -160,8 +160,9 @@ def _percent(carried: Carried | None, *, short: bool = False) -> str:
     if carried is None or carried.percent is None or carried.percent.value is None:
         return carried.status if carried is not None else "–"
     ends = carried.percent.interval
-    interval = f" [{signed(ends[0], 1)}, {signed(ends[1], 1)}]" if ends and not short else ""
-    return f"{signed(carried.percent.value, 1)}%{interval}"
+    decimals = 1 if abs(carried.percent.value) >= 1 else 2
+    interval = f" [{signed(ends[0], decimals)}, {signed(ends[1], decimals)}]" if ends and not short else ""
+    return f"{signed(carried.percent.value, decimals)}%{interval}"
 
 
 def _loss(carried: Carried) -> str:
@@ -194,7 +195,9 @@ def cost_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
         series=tuple(series),
         table=cost_table(facts, optimizer),
         series_label="rule",
-        labels=_labels((f"{rule.rule}   {number(large / small, 2)} times" for rule, small, large in rows), len(rows)),
+        labels=_labels(
+            (f"{rule.rule}\u2003{number(large / small, 2)} times cheaper" for rule, small, large in rows), len(rows)
+        ),
         show_y=False,
         height=_ROW * len(rows),
     )

@@ -30,14 +30,16 @@ def join(*parts: str | Html) -> Html:
 
 
 def table(content: Table, *, caption: bool = True) -> Html:
-    """A table with a header for every column and every row, in a box that scrolls sideways on a narrow screen."""
-    head = tag("thead", tag("tr", *(tag("th", column, scope="col") for column in content.columns)))
+    """A table with a header for every column (where they have names) and every row, in a box that scrolls sideways on a
+    narrow screen."""
+    titles = tag("tr", *(tag("th", column, scope="col") for column in content.columns))
+    head = (tag("thead", titles),) if any(content.columns) else ()
     rows = (
         tag("tr", *(tag("th", cell, scope="row") if i == 0 else tag("td", cell) for i, cell in enumerate(row)))
         for row in content.rows
     )
     title = (tag("caption", content.title),) if caption and content.title else ()
-    drawn = tag("table", *title, head, tag("tbody", *rows))
+    drawn = tag("table", *title, *head, tag("tbody", *rows))
     note = (tag("p", content.note, class_="note"),) if content.note else ()
     return tag("div", drawn, *note, class_="scroll", role="region", tabindex="0", aria_label=content.title or "table")
 

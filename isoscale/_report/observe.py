@@ -76,7 +76,7 @@ def _listed(values: Iterable[Any]) -> str:
     known = list(values)
     numeric = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numeric) == len(known):
-        ordered = [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(numeric)]
+        ordered = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in sorted(numeric)]
         if len(ordered) > _MANY:
             return f"{len(ordered)} values from {ordered[0]} to {ordered[-1]}"
         return ", ".join(ordered)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from isoscale._report import vendored
-from isoscale._report.answer import answers, question, sentence
+from isoscale._report.answer import answers, question, sentence, why
 from isoscale._report.chart import Chart, Table, number
 from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
 from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts
@@ -99,30 +99,31 @@ def _first(facts: ReportFacts, ink: _Ink) -> Html:
     caption = f"How far the best {facts.hyperparameter} moves each time the size doubles, with 95% intervals."
     if facts.tolerance:
         caption += " Inside the shaded band it counts as staying put."
-    words = tag(
+    head = tag(
         "div",
         tag("p", facts.title, class_="eyebrow"),
         tag("h1", question(facts)),
         *(tag("p", sentence, class_="answer") for sentence in answers(facts.rules, facts.hyperparameter)),
+        class_="words",
+    )
+    reasons = tag(
+        "div",
         *(_said(facts, optimizer) for optimizer in facts.optimizers),
         *(tag("p", warning, class_="note") for warning in facts.warnings),
+        class_="reasons",
     )
     picture = (tag("div", ink.figure(chart, caption), _numbers(chart), class_="picture"),) if chart else ()
-    return tag("header", words, *picture, class_="first")
+    return tag("header", head, *picture, reasons, class_="first")
 
 
 def _said(facts: ReportFacts, optimizer: str) -> Html:
     """Each rule's verdict and the sentence of each axis, under the optimizer's name where there is more than one."""
     items = (
-        tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), *(_why(axis) for axis in rule.axes))
+        tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), tag("p", why(rule)))
         for rule in facts.under(optimizer)
     )
     title = (tag("h2", f"With {optimizer}", class_="small"),) if len(facts.optimizers) > 1 else ()
     return join(*title, tag("ul", *items, class_="says"))
-
-
-def _why(axis: AxisFacts) -> Html:
-    return tag("p", tag("b", f"{axis.axis.capitalize()} {axis.outcome}: "), sentence(axis.sentence))
 
 
 def _optimizer(facts: ReportFacts, optimizer: str, index: int, ink: _Ink) -> Html:
@@ -159,7 +160,7 @@ def _panel(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Frames,
         tag("h4", tag("span", rule.rule), _badge(axis.outcome)),
         tag("p", sentence(axis.sentence)),
         ink.figure(loss),
-        ink.figure(drift, slope(axis)) if drift else tag("p", slope(axis)),
+        ink.figure(drift) if drift else tag("p", sentence(slope(axis))),
         _numbers(loss, drift),
         class_="panel",
     )
@@ -191,7 +192,7 @@ def _costs(facts: ReportFacts, optimizer: str, ink: _Ink) -> Html:
             panels.append(tag("article", tag("h4", title), tag("p", caption), *drawn, class_="panel short"))
     if not panels:
         return join()
-    return tag("section", tag("h3", "Regret and cost"), tag("div", *panels, class_="panels"))
+    return tag("section", tag("h3", "Regret and cost"), tag("div", *panels, class_="panels wide"))
 
 
 def _cost_words(rules: tuple[RuleFacts, ...]) -> str:
@@ -215,17 +216,15 @@ def _ran(facts: ReportFacts) -> Html:
         table(counts),
         *_pairs("Varied", ran.varied),
         *_pairs("The same in every run", ran.shared),
-        *_pairs("Data", ran.data, ("name", "sha256")),
+        *_pairs("Data (name, sha256)", ran.data),
         *_pairs("Versions", ran.versions),
         *_pairs("Spent", spent),
         *(table(one) for one in facts.tables),
     ]
-    return tag("section", tag("h2", "What was run"), *parts, id="ran", class_="facts")
+    return tag("section", tag("h2", "What was run"), tag("div", *parts, class_="facts"), id="ran")
 
 
-def _pairs(
-    title: str, rows: tuple[tuple[str, str], ...], columns: tuple[str, str] = ("name", "value")
-) -> tuple[Html, ...]:
+def _pairs(title: str, rows: tuple[tuple[str, str], ...], columns: tuple[str, str] = ("", "")) -> tuple[Html, ...]:
     return (table(Table(title, columns, rows)),) if rows else ()
 
 

@@ -18,7 +18,7 @@ def svg(chart: Chart) -> str:
     width, height = chart.width, chart.height + _TOP + _BOTTOM
     frame = _Frame(chart)
     parts = [
-        *_bands(frame), *_axes(frame), *_guides(frame), *_lines(frame), *_whiskers(frame), *_points(frame),
+        *_bands(frame), *_axes(frame), *_lines(frame), *_whiskers(frame), *_points(frame),
         *_labels(frame), *_strip(frame),
     ]  # fmt: skip
     return (
@@ -76,11 +76,6 @@ def _axes(frame: _Frame) -> Iterable[str]:
         x = frame.x(at)
         yield f'<path class="axis" d="M{x},{frame.bottom}v4"/>' + _text(x, frame.bottom + 16, text, "middle")
     yield _text((frame.left + frame.right) / 2, frame.bottom + 32, chart.x.label, "middle", "name")
-
-
-def _guides(frame: _Frame) -> Iterable[str]:
-    for at in frame.chart.guides:
-        yield f'<path class="guide" d="M{frame.x(at)},{frame.top}V{frame.bottom}"/>'
 
 
 def _lines(frame: _Frame) -> Iterable[str]:

@@ -11,13 +11,13 @@ OUTCOMES: Final = {"transfers": "transfers", "drifts": "drifts", "cannot tell": 
 
 LIGHT: Final[dict[str, str]] = {
     "page": "#fbfbf9", "card": "#ffffff", "ink": "#1c1e22", "muted": "#5a606b", "line": "#dcdee2", "grid": "#eceded",
-    "band": "#e3ecf4", "code": "#f2f2ef",
+    "band": "#e3ecf4", "zero": "#98a2b0", "code": "#f2f2ef",
     "transfers": "#1f5fa8", "drifts": "#b8430e", "unclear": "#62656d",
     "transfers-soft": "#e4eef8", "drifts-soft": "#fbe9df", "unclear-soft": "#ededee",
 }  # fmt: skip
 DARK: Final[dict[str, str]] = {
     "page": "#131519", "card": "#1a1d22", "ink": "#e9eaec", "muted": "#a3a9b4", "line": "#343941", "grid": "#262a30",
-    "band": "#20303f", "code": "#20242a",
+    "band": "#20303f", "zero": "#66707e", "code": "#20242a",
     "transfers": "#7fb8f2", "drifts": "#ff9f68", "unclear": "#abb0b9",
     "transfers-soft": "#1b2f45", "drifts-soft": "#432617", "unclear-soft": "#2b2f36",
 }  # fmt: skip

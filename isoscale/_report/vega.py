@@ -82,7 +82,6 @@ def spec(chart: Chart) -> Spec:
         "transform": [{"calculate": "names[datum.s]", "as": "name"}],
         "layer": [
             *(_band(chart, band) for band in chart.bands),
-            *_guides(chart),
             {
                 "encoding": {
                     "x": _x(chart),
@@ -212,13 +211,6 @@ def _band(chart: Chart, band: Band) -> Spec:
         row |= {"y": band.y[0], "y2": band.y[1]}
         encoding |= {"y": _y(chart), "y2": {"field": "y2"}}
     return {"data": {"values": [row]}, "mark": {"type": "rect", "clip": True}, "encoding": encoding}
-
-
-def _guides(chart: Chart) -> Iterable[Spec]:
-    if chart.guides:
-        encoding = {"x": _x(chart), "color": {"value": "$muted"}}
-        data = {"values": [{"x": at} for at in chart.guides]}
-        yield {"data": data, "mark": {"type": "rule", "strokeDash": [2, 3]}, "encoding": encoding}
 
 
 def _labels(chart: Chart) -> Iterable[Spec]:
