@@ -53,6 +53,13 @@ _ROWS = (
 )
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType({row.name: row for row in _ROWS})
 
+ONE_OF_EACH_DEGREE: tuple[str, ...] = tuple(
+    row.name
+    for i, row in enumerate(_ROWS)
+    if (row.gradient_degree, row.parameter_degree) not in {(r.gradient_degree, r.parameter_degree) for r in _ROWS[:i]}
+)
+"""One optimizer for each pair of degrees: exponents of sizes depend on nothing else of an optimizer."""
+
 REFUSED_OPTIMIZERS: Mapping[str, str] = MappingProxyType(
     {
         "radam": "its first steps are momentum SGD and later ones are normalised: no one learning rate folds both",

@@ -12,7 +12,7 @@ def exact(value: Exponent, name: str) -> Fraction:
     """`value` as a Fraction. Raises TypeError for floats, whose binary digits are not what was meant."""
     if isinstance(value, float):
         raise TypeError(f"{name}={value!r} is a float: exponents are exact; write Fraction(1, 2) or '1/2'")
-    return Fraction(value)
+    return value if isinstance(value, Fraction) else Fraction(value)
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,19 @@ class Power:
         return Power(**kept)
 
     def __mul__(self, other: "Power") -> "Power":
-        return Power(**{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)})
+        return Power(
+            self.fan_in + other.fan_in,
+            self.fan_out + other.fan_out,
+            self.depth + other.depth,
+            self.narrowing + other.narrowing,
+        )
 
     def __truediv__(self, other: "Power") -> "Power":
         return self * other**-1
 
     def __pow__(self, exponent: Exponent) -> "Power":
         by = exact(exponent, "exponent")
-        return Power(**{item.name: getattr(self, item.name) * by for item in fields(self)})
+        return Power(self.fan_in * by, self.fan_out * by, self.depth * by, self.narrowing * by)
 
     def __str__(self) -> str:
         """In n and l, both fans growing as n: "n^-1 l^-1/2", or "1". `spelled` keeps the fans apart."""

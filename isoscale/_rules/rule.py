@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Literal
 
 from isoscale._rules.entry import Entry, Role, Weight, depth_of, in_role
-from isoscale._rules.optimizers import OPTIMIZERS, Optimizer, get_optimizer
+from isoscale._rules.optimizers import ONE_OF_EACH_DEGREE, OPTIMIZERS, Optimizer, get_optimizer
 from isoscale._rules.power import ONE, Power, exact
 from isoscale._rules.reasons import reason_of
 from isoscale._rules.regime import Scaling, scaling
@@ -54,7 +54,7 @@ class Rule:
     def __post_init__(self) -> None:
         for name in ("alpha", "update_alignment", "readout_alignment"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
-        for optimizer in OPTIMIZERS:
+        for optimizer in ONE_OF_EACH_DEGREE:
             found = self.scaling(optimizer)
             for size, declared, derived in (
                 ("width", self.width, found.width_regime),
