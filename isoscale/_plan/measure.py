@@ -65,7 +65,37 @@ def measured(structure: Structure, build: Callable[..., nn.Module], base: Mappin
                 "make the builder deterministic."
             )
         seen = {name: moments + _moments(again[name]) for name, moments in seen.items()}
-    return replace(structure, parameters={n: _with_moments(p, seen) for n, p in structure.parameters.items()})
+    clones = _clones(first)
+    return replace(
+        structure,
+        parameters={name: _with_moments(parameter, seen) for name, parameter in structure.parameters.items()},
+        clones=clones,
+        warnings=structure.warnings + tuple(_about(clones)),
+    )
+
+
+def _clones(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
+    """Groups of parameters that were drawn once and copied: equal values in every element, and not constant."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, tensor in tensors.items():
+        moments = _moments(tensor)
+        if moments.squares * moments.count > moments.total**2 * (1 + 1e-9):
+            groups.setdefault((tuple(tensor.shape), moments), []).append(name)
+    return tuple(
+        tuple(names)
+        for names in groups.values()
+        if len(names) > 1 and all(torch.equal(tensors[names[0]], tensors[name]) for name in names[1:])
+    )
+
+
+def _about(clones: tuple[tuple[str, ...], ...]) -> list[str]:
+    if not clones:
+        return []
+    return [
+        f"{listed(clones[0], 3)} (and {len(clones) - 1} more groups) are copies of one another at initialisation: a "
+        "sum of equal branches grows like the depth and not like its root. init_ gives each copy its own draw at every "
+        "size but the base, whose bits are the user's: build the base with independent layers too"
+    ]
 
 
 def _draws(pools: set[tuple[str, ...]], seen: Mapping[str, Moments]) -> int:

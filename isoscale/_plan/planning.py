@@ -3,9 +3,9 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from isoscale._plan.compose import compose
@@ -15,9 +15,14 @@ from isoscale._plan.hooks import Placement, fires, place
 from isoscale._plan.measure import measured
 from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
+from isoscale._plan.proof import prove
+from isoscale._plan.sizes import build_light, example
 from isoscale._plan.structure import describe
 from isoscale._plan.trace import trace
 from isoscale._rules import Rule, get_optimizer, get_rule
+
+LARGE_BASE = 50_000_000
+"""Elements of a base model above which the numeric proof is left to plan.verify."""
 
 
 def plan(
@@ -51,6 +56,7 @@ def plan(
         raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or mode='explicit'.")
     structure = describe(build, base, target, inputs, roles=roles, postnorm=postnorm)
     structure = measured(structure, build, base)
+    structure = _proved(structure, build, base, inputs)
     placements = []
     if mode == "explicit":
         placements = _firing(structure, table, optimizer, build, target, inputs)
@@ -92,6 +98,37 @@ def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], targe
             ) from error
 
 
+def _proved(structure: Structure, build: Callable[..., nn.Module], base: Mapping[str, Any], inputs: Any) -> Structure:
+    """Check on the spot, in float64 at base size, that multiplying the tails multiplies the branches.
+
+    Raises PlanError where it does not. Where the check itself cannot run (a kernel without float64, a base too large to
+    run for real) the structure carries a warning that says so.
+    """
+    sampled = {
+        names: parameter.sampled for parameter in structure.parameters.values() if (names := parameter.base_names)
+    }
+    if sum(sampled.values()) > LARGE_BASE:
+        return _warned(
+            structure, "the fold is not proved: the base model is large; plan.verify(build, inputs, size=...)"
+        )
+    try:
+        proof = prove(build, base, inputs, structure)
+    except Exception as error:
+        return _warned(
+            structure, f"the fold is not proved, since the check cannot run: {type(error).__name__}: {error}"
+        )
+    if not proof.holds:
+        raise PlanError(
+            f"the folded multipliers are not the branches' multipliers ({proof}): the traced tails are wrong for this "
+            "model, and training with them would be too. Please report the model; mode='explicit' does not need them."
+        )
+    return structure
+
+
+def _warned(structure: Structure, sentence: str) -> Structure:
+    return replace(structure, warnings=(*structure.warnings, sentence))
+
+
 def _firing(
     structure: Structure,
     rule: Rule,
@@ -101,8 +138,8 @@ def _firing(
     inputs: Any,
 ) -> list[Placement]:
     """Hooks that really fire on the target model, traced under fake tensors."""
-    with torch.device("meta"):
-        model = build(**target)
+    model = build_light(build, target)
+    batch = example(model, inputs)
     placements = place(structure, rule, optimizer, model)
-    fired = fires([placement.hook for placement in placements], model, lambda traced: trace(traced, inputs))
+    fired = fires([placement.hook for placement in placements], model, lambda traced: trace(traced, batch))
     return [placement for placement in placements if placement.hook.module in fired]

@@ -1,6 +1,6 @@
 """The plan: what every parameter of the target model gets, frozen and printable; doing it is dumb."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isoscale._plan import explain, groups, guards, init, persist
 from isoscale._plan.errors import PlanError
 from isoscale._plan.hooks import Hook, attach, detach
+from isoscale._plan.proof import Proof, prove
 from isoscale._plan.settings import Setting
 
 __all__ = ["Plan", "PlanError"]
@@ -123,6 +124,15 @@ class Plan:
         threshold tuned on the base model keeps its meaning. At base size it is torch's own clip_grad_norm_.
         """
         return guards.clip_grad_norm_(self.settings, model, max_norm)
+
+    def verify(
+        self, build: Callable[..., nn.Module], inputs: Any = None, *, size: Mapping[str, Any] | None = None
+    ) -> Proof:
+        """Prove the fold numerically: random factors on tails against the same factors on the branches, in float64.
+
+        Done by `isoscale.plan` once at base size; here at any size (None: the base). The model is built for real.
+        """
+        return prove(build, dict(self.base if size is None else size), inputs)
 
     # -- showing
 
