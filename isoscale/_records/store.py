@@ -44,8 +44,8 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        self.path = Path(path)
         self._opened: _Session | None = None
+        self.path = Path(path)
         self._session(create)
 
     def __repr__(self) -> str:
@@ -57,12 +57,19 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close this process's connection; the next call opens another."""
-        if self._opened is not None and self._opened.pid == os.getpid():
-            with self._opened.lock:
-                self._opened.connection.close()
-        self._opened = None
+        session, self._opened = self._opened, None
+        if session is None:
+            return
+        if session.pid != os.getpid():
+            _INHERITED.append(session)
+            return
+        with session.lock:
+            session.connection.close()
 
     # -- the queue -----------------------------------------------------------------------------------------------------
 
@@ -207,7 +214,7 @@ class Store:
 
     def check(self) -> None:
         """Read the whole file's structure; a StoreError where it is damaged."""
-        found = [row[0] for row in self._read("PRAGMA quick_check(1)", ())]
+        found = [row[0] for row in self._read("PRAGMA integrity_check(1)", ())]
         if found != ["ok"]:
             raise StoreError(f"{damaged(self.path)} ({found[0]})")
 

@@ -59,10 +59,8 @@ def run_unit(train: Train, configs: Sequence[Config]) -> Result:
     except SystemExit as error:
         raise UnitFailed(f"the callable called sys.exit({error.code!r})", traceback.format_exc()) from None
     except BaseException as error:
-        text = " ".join(str(error).split())[:300]
-        raise UnitFailed(
-            f"{type(error).__name__}: {text}" if text else type(error).__name__, traceback.format_exc()
-        ) from None
+        text = " ".join("".join(traceback.format_exception_only(error)).split())  # holds where str(error) itself fails
+        raise UnitFailed(text[:300], traceback.format_exc()) from None
     seconds = time.perf_counter() - start
     return Result(_checked(runs, [digest(dict(config)) for config in configs], configs), seconds)
 

@@ -21,8 +21,8 @@ from isoscale._sweep.executor import Result, UnitFailed, WorkerDied
 from isoscale._sweep.worker import COMMAND, receive, send, unpack_result
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+GRACE = 5.0  # seconds a worker that stopped answering has to end by itself, and so to say why
 TICK = 0.5  # seconds between two looks at whether a silent worker lives
-STARTS = 5  # workers killed in a row before they were ready
 
 
 class WorkerStartError(RuntimeError):
@@ -78,19 +78,15 @@ class Processes:
     def _ready_process(self, last: "_Process | None") -> "_Process":
         if last is not None:
             last.end()
-        for _ in range(STARTS):
-            if self._closed.is_set():
-                break
-            process = _Process(self._start, self._logs, self._threads, self._closed)
-            answer = process.receive(None)
-            if answer is not None:
-                return process
-            code = process.end()
-            if code is None or code >= 0:
-                raise WorkerStartError(self._why(code))
-        raise WorkerStartError(f"{STARTS} workers in a row were killed before they were ready (out of memory?)")
+        process = _Process(self._start, self._logs, self._threads, self._closed)
+        if process.receive(None) is not None:
+            return process
+        code = process.end(GRACE)
+        if self._closed.is_set() or code < 0:
+            raise WorkerDied(f"its worker {_ending(code)} before it was ready")
+        raise WorkerStartError(self._why(code))
 
-    def _why(self, code: int | None) -> str:
+    def _why(self, code: int) -> str:
         log = self._logs / "workers.log"
         with suppress(OSError):
             lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -128,7 +124,7 @@ class _Process:
         self._send({"log": log_name(unit.id), "configs": [dict(config) for config in unit.configs]})
         answer = self.receive(seconds)
         if answer is None:
-            code = self.end()
+            code = self.end(GRACE)
             raise WorkerDied(f"its worker {_ending(code)}")
         if answer["kind"] == "late":
             self.end()
@@ -152,8 +148,10 @@ class _Process:
             if deadline is not None and time.monotonic() > deadline:
                 return {"kind": "late"}
 
-    def end(self) -> int | None:
-        """Kill it, and what it started, and return its exit code."""
+    def end(self, grace: float = 0.0) -> int:
+        """Kill it, and what it started, unless it ends by itself in time; return its exit code."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(0.0 if self._closed.is_set() else grace)
         with suppress(ProcessLookupError, PermissionError):
             if os.name == "posix" and self.alive:
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -180,8 +178,8 @@ def log_name(id: str) -> str:
     return f"unit-{id[:16]}.log"
 
 
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
+def _ending(code: int) -> str:
+    if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"ended with exit code {code}"
