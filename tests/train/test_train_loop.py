@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from isoscale._train import load, prepare, train, train_batch, training
+from isoscale._train.loop import one_thread
 from isoscale._train.models import MODELS
 from isoscale._train.schedule import batches, schedule
 
@@ -34,6 +35,13 @@ FLAVOURS = {
     "adamw": {"weight_decay": 0.1, "eps": 1e-4, "schedule": "cosine"},
     "full batch": {"batch_size": None, "beta2": 0.99},
 }
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """What is compared with the loop sums in the loop's order."""
+    with one_thread():
+        yield
 
 
 def plain(config, fused):
