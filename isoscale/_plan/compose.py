@@ -65,13 +65,13 @@ def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) 
     if rule.entry("output", False, optimizer).multiplier.fan_in != 0 and _wider(structure):
         found += [f"{refusal}; the readout must shrink with width" for refusal in structure.refusals]
     found += [
-        f"{attention.refusal}; with a growing head size the logits need 1/size instead of 1/sqrt(size): keep the head "
-        "size fixed and let the number of heads grow"
+        f"{attention.refusal}; with a head size growing from {attention.base_size} to {attention.size} the logits need "
+        "1/size instead of 1/sqrt(size): keep the head size fixed and let the number of heads grow with width"
         for attention in structure.attentions
         if attention.refusal is not None and missing_logits(attention, rule) != 1.0
     ]
     if found:
-        raise PlanError(f"rule {rule.name!r} needs multipliers that cannot be placed: {listed(found)}.")
+        raise PlanError(f"rule {rule.name!r} needs multipliers that cannot be placed: {listed(found, 3)}.")
 
 
 def _wider(structure: Structure) -> bool:

@@ -54,6 +54,10 @@ def plan(
     get_optimizer(optimizer)
     if mode not in ("fold", "explicit"):
         raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or mode='explicit'.")
+    if postnorm not in ("refuse", "allow"):
+        raise PlanError(f"postnorm={postnorm!r}: depth scaling of a post-norm stream is postnorm='refuse' or 'allow'.")
+    if not isinstance(built := build_light(build, base), nn.Module):
+        raise PlanError(f"the builder returned a {type(built).__name__} at {dict(base)}, not a torch.nn.Module.")
     structure = describe(build, base, target, inputs, roles=roles, postnorm=postnorm)
     structure = measured(structure, build, base)
     structure = _proved(structure, build, base, inputs)
@@ -64,6 +68,8 @@ def plan(
 
 
 def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], target: Mapping[str, Any]) -> None:
+    if not callable(build):
+        raise PlanError(f"build={build!r} is not callable: give the function (or class) that makes the model.")
     for name, size in (("base", base), ("target", target)):
         if not isinstance(size, Mapping) or not size:
             raise PlanError(f"{name}={size!r}: a size is a dict of the builder's arguments, dict(width=64, depth=4).")
