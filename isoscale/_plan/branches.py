@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from isoscale._plan.graph import Graph, Node, Ref, references
-from isoscale._plan.ops import NORMS, carries, linear_path
+from isoscale._plan.ops import NORMS, carries, linear_path, spread
 
 STREAM_BIT, OUTPUT_BIT = 1, 2
 ADDS = {
@@ -80,15 +80,17 @@ def find_residuals(graph: Graph) -> Residuals:
     projected: list[int] = []
     adds: list[Add] = []
     merges: list[int] = []
+    residuals = 0
     for node in graph.nodes:
         here = 1 << node.index
         found = None
         if node.data and node.op in ADDS and graph.live[node.index]:
-            found, merge = residual(graph, node, identity, projected, anc, learned)
+            found, merge = residual(graph, node, identity, projected, anc, learned, residuals)
             if merge:
                 merges.append(node.index)
         if found is not None:
             adds.append(found)
+            residuals |= here
             identity.append(here | identity[found.stream])
             projected.append(here | projected[found.stream])
             continue
@@ -116,23 +118,33 @@ def learned_mask(graph: Graph) -> int:
 
 
 def residual(
-    graph: Graph, node: Node, identity: Sequence[int], projected: Sequence[int], anc: Sequence[int], learned: int
+    graph: Graph,
+    node: Node,
+    identity: Sequence[int],
+    projected: Sequence[int],
+    anc: Sequence[int],
+    learned: int,
+    residuals: int,
 ) -> tuple[Add | None, bool]:
     """The residual add at this node if there is one, and whether the node sums two streams instead."""
-    for first, second in ADDS[node.op]:
-        u, v = node.arguments.get(first), node.arguments.get(second)
-        if isinstance(v, list) or not isinstance(u, Ref) or not isinstance(v, Ref) or not node.differentiable:
-            return None, False
-        if u.node == v.node or not (graph[u.node].data and graph[v.node].data):
-            return None, False
-        if not (graph[u.node].differentiable and graph[v.node].differentiable):
-            return None, False
     choices = []
     for first, second in ADDS[node.op]:
-        u, v = node.arguments[first].node, node.arguments[second].node
+        one, two = node.arguments.get(first), node.arguments.get(second)
+        if not (isinstance(one, Ref) and isinstance(two, Ref) and node.differentiable and one.node != two.node):
+            return None, False
+        u, v = one.node, two.node
+        if not (graph[v].data and graph[u].differentiable and graph[v].differentiable):
+            continue
+        # A learned token spread over the batch may start a stream; what is added to a running stream is none.
+        if not graph[u].data and (not spread(graph, u) or identity[v] & residuals):
+            continue
         content = anc[v] & ~anc[u] & learned
         choices.append((first, second, u, v, identity[u] & anc[v], projected[u] & anc[v], content))
+    if not choices:
+        return None, False
     shared = identity[choices[0][2]] & identity[choices[0][3]]
+    if not graph[choices[0][2]].data and not anc[choices[0][3]] >> choices[0][2] & 1:
+        return None, False
     by_identity = [choice for choice in choices if choice[4] and choice[6]]
     if len(by_identity) == 2:
         direct = [choice for choice in by_identity if anc[choice[3]] >> choice[2] & 1]
@@ -143,10 +155,40 @@ def residual(
         if len(found) == 1:
             first, second, u, v, *masks = found[0]
             fork = masks[index - 4].bit_length() - 1
+            if other_slice(graph, fork, u, v):
+                return None, False
             if index == 5 and projected[v] & anc[u] != 0:
                 return None, False
             return Add(node.index, u, v, first, second, fork, bool(shared), index == 5, node.module), False
     return None, False
+
+
+def other_slice(graph: Graph, fork: int, stream: int, branch: int) -> bool:
+    """Stream and branch start from different parts of the fork (shift and scale of one modulation): no residual."""
+    readers = [consumer for consumer, _ in graph.consumers[fork]]
+    to_stream = [graph[r] for r in readers if graph.is_ancestor(r, stream)]
+    to_branch = [graph[r] for r in readers if graph.is_ancestor(r, branch)]
+    if fork == stream or not to_stream or not to_branch:
+        return False
+    return all(disjoint(one, other) for one in to_stream for other in to_branch)
+
+
+def disjoint(one: Node, other: Node) -> bool:
+    """Two views of one tensor that surely share no element."""
+    if one.op != other.op:
+        return False
+    first, second = one.arguments, other.arguments
+    if one.op in {"split", "split_with_sizes", "chunk", "unbind", "tensor_split"}:
+        return one.output != other.output and {**first} == {**second}
+    if first.get("dim", 0) != second.get("dim", 0):
+        return False
+    if one.op == "select":
+        return first.get("index") != second.get("index")
+    if one.op == "slice":
+        ends = [(arguments.get("start") or 0, arguments.get("end")) for arguments in (first, second)]
+        (start1, end1), (start2, end2) = ends
+        return (end1 is not None and 0 <= end1 <= start2) or (end2 is not None and 0 <= end2 <= start1)
+    return False
 
 
 def chains(graph: Graph, adds: Sequence[Add]) -> tuple[Chain, ...]:

@@ -7,7 +7,7 @@ not homogeneous and a factor can not be moved through it.
 
 from collections.abc import Iterator
 
-from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
+from isoscale._plan.graph import MERGE, Graph, Node, Ref, references
 
 
 def words(text: str) -> frozenset[str]:
@@ -246,5 +246,12 @@ def is_data(graph: Graph, value: object) -> bool:
     return isinstance(value, Ref) and graph[value.node].data
 
 
-def is_leaf(node: Node) -> bool:
-    return node.op in {PARAMETER, INPUT, CONSTANT}
+def spread(graph: Graph, index: int) -> bool:
+    """A parameter (or sum of them) copied along a new axis."""
+    while True:
+        node = graph[index]
+        if node.op in {"expand", "repeat"} and node.inputs:
+            return node.numel > graph[node.inputs[0][1]].numel
+        if node.op not in VIEWS or not node.inputs:
+            return False
+        index = node.inputs[0][1]

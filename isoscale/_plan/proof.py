@@ -89,12 +89,15 @@ class Multiply(TorchDispatchMode):
         self.count += 1
         if chosen is not None:
             name, factor = chosen
-            names = [argument.name for argument in func._schema.arguments]
-            position = names.index(name)
+            schema = func._schema.arguments
+            position = [argument.name for argument in schema].index(name)
+            value = args[position] if position < len(args) else kwargs[name]
+            written = schema[position].alias_info is not None and schema[position].alias_info.is_write
+            value = value.mul_(factor) if written else value * factor  # `branch += stream` writes into the branch
             if position < len(args):
-                args[position] = args[position] * factor
+                args[position] = value
             else:
-                kwargs[name] = kwargs[name] * factor
+                kwargs[name] = value
         return func(*args, **kwargs)
 
 
@@ -148,7 +151,7 @@ def prove(
         model = build(**size)
         batch = example(model, inputs)
         shake(model)
-    model = model.double()
+    model = model.double().eval()
     batch = convert(batch, lambda t: t.double() if t.is_floating_point() else t)
     recorder = CountingRecorder()
     with exact(seed), Double():
@@ -161,8 +164,11 @@ def prove(
         for (site, fold), factor in zip(plan, folded)
         if fold.refusal is None
     }
+    state = {name: buffer.clone() for name, buffer in model.named_buffers()}
     plain = run(model, batch, {}, seed)
+    restore(model, state)
     explicit = run(model, batch, operand, seed)
+    restore(model, state)
     tensors = dict(model.named_parameters())
     scaled: dict[str, float] = {}
     for (_, fold), factor in zip(plan, folded):
@@ -177,15 +183,20 @@ def prove(
     return Proof(distance(result, explicit), distance(plain, explicit), sum(done), skipped, len(done) - sum(done))
 
 
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Undo what a forward pass wrote into buffers."""
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            buffer.copy_(state[name])
+
+
 def shake(model: nn.Module) -> None:
-    """Move every parameter away from zeros and ones, by the scale it has."""
+    """Move every parameter away from zeros, ones and tiny gains, by the scale it has or a twentieth."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point():
-                size = float(parameter.double().square().mean().sqrt()) or 1.0 / math.sqrt(
-                    max(parameter.shape[-1:] or [1])
-                )
-                parameter.add_(torch.randn_like(parameter), alpha=0.2 * min(size, 1.0))
+                size = float(parameter.double().square().mean().sqrt())
+                parameter.add_(torch.randn_like(parameter), alpha=0.2 * min(max(size, 0.05), 1.0))
 
 
 def chosen_chains(graph: Graph, structure: Structure | None, size: Size) -> Analysis:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from isoscale._plan.facts import Role
 from isoscale._plan.graph import Graph, Node
-from isoscale._plan.ops import CONVOLUTIONS, LINEARS, MATRIX_OPERANDS, NORMS, VIEWS, fused_attention, words
+from isoscale._plan.ops import CONVOLUTIONS, LINEARS, MATRIX_OPERANDS, NORMS, VIEWS, fused_attention, spread, words
 
 EMBEDDINGS = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only"})
 RECURRENT = frozenset({"mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu", "_thnn_fused_lstm_cell"})
@@ -55,17 +55,6 @@ def signals(graph: Graph) -> list[bool]:
             known = any(spread(graph, source) for _, source in node.inputs)
         found.append(known)
     return found
-
-
-def spread(graph: Graph, index: int) -> bool:
-    """A parameter (or sum of them) copied along a new axis."""
-    while True:
-        node = graph[index]
-        if node.op in {"expand", "repeat"} and node.inputs:
-            return node.numel > graph[node.inputs[0][1]].numel
-        if node.op not in VIEWS or not node.inputs:
-            return False
-        index = node.inputs[0][1]
 
 
 def follow(graph: Graph, leaf: int, signal: list[bool]) -> list[Use]:

@@ -175,8 +175,16 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
             found.append(key)
             new = shape_kinds(other.graph) - shape_kinds(start.graph)
             if len(new) > len(shape_kinds(other.graph)) // 2:
+                change = f"{key}={base.get(key)!r} -> {target[key]!r}"
+                if not more_branches:
+                    only = sorted(set(other.graph.shapes) ^ set(start.graph.shapes))
+                    raise StructureError(
+                        f"{change} changes the sizes of layers and also which parameters there are: {', '.join(only[:4])} "
+                        "exist at one of the two only. Roles come from the same parameter at two widths; choose a base "
+                        "in which they all exist"
+                    )
                 raise StructureError(
-                    f"{key}={base.get(key)!r} -> {target[key]!r} changes both the layers and their sizes: width and "
-                    "depth can not be told apart. Give the builder separate arguments for width and depth"
+                    f"{change} changes both the layers and their sizes: width and depth can not be told apart. Give the "
+                    "builder separate arguments for width and depth"
                 )
     return tuple(found)

@@ -141,9 +141,13 @@ def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
     branches = []
     for add in chain.adds:
         fold = analysis.tails[add.node]
+        refusal = fold.refusal
+        if refusal is not None and add.carried:
+            why = "the branch carries the stream itself (a long skip, or a residual around residuals)"
+            refusal = replace(refusal, why=f"{why}: {refusal.why}")
         constant = analysis.constant_back(add.branch)
         branches.append(
-            Branch(analysis.branch_name(add), add.module, fold.parameters, fold.refusal, analysis.hook(add), constant)
+            Branch(analysis.branch_name(add), add.module, fold.parameters, refusal, analysis.hook(add), constant)
         )
     return Stream(chain.name, sizes.depths[chain.name], chain.depth, tuple(branches), postnorm)
 

@@ -110,6 +110,8 @@ def way(graph: Graph, node: Node, found: Sequence[Step | End]) -> Step | End:
             mask |= step.mask
         if not failed and mask != here:
             return Step(names, mask)
+    if ends and graph.parametric[ends[0].node] and not graph[ends[0].node].data:
+        return ends[0]  # what stands in the way of the last weight itself says more than what lies before it
     if ends:
         return max(ends, key=lambda end: (graph[end.node].data, end.node))
     return End(node.index, reason(node))

@@ -296,7 +296,7 @@ def plain_execution() -> Iterator[None]:
     log = logging.getLogger("torch._subclasses.fake_tensor")  # it prints whatever fails before we can try real tensors
     silent, log.disabled = log.disabled, True
     try:
-        with torch.compiler.set_stance("force_eager"), torch.enable_grad():
+        with torch.compiler.set_stance("force_eager"), torch.jit.optimized_execution(False), torch.enable_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
