@@ -148,16 +148,17 @@ def test_a_unit_is_leased_once_and_finished_once_by_the_first_writer(store: Stor
     assert not store.finish(work.id, runs_of(work, loss=9.0), 2.0)
     assert not store.claim(work.id, "two")
     assert [run["train_loss"] for run in store.records()] == [1.0, 1.0]
-    with pytest.raises(StoreError, match="is not one of"):
-        store.finish(work.id, runs_of(work)[:1], 2.0)
+    for others in (runs_of(work)[:1], runs_of(unit(1, 3)), [runs_of(work)[0]] * 2):
+        with pytest.raises(StoreError, match="not those of unit"):
+            store.finish(work.id, others, 2.0)
 
 
 def test_a_failing_transaction_leaves_nothing(store: Store) -> None:
     work = unit(1, 2)
     store.add([work])
-    row = runs_of(work)[0]
-    with pytest.raises(StoreError, match="UNIQUE"):
-        store.finish(work.id, [row, row], 1.0)
+    first, second = runs_of(work)
+    with pytest.raises(StoreError, match="NOT NULL"):
+        store.finish(work.id, [first, second._replace(curves=None)], 1.0)
     assert len(store.records()) == 0
     assert store.states()[0].status == "queued"
 

@@ -133,12 +133,14 @@ class Store:
     def finish(self, id: str, rows: Sequence[Row], seconds: float) -> bool:
         """Record a unit's runs and mark it done, in one transaction; False where another writer was first."""
         with self._write() as connection:
-            found = connection.execute("SELECT status, size FROM units WHERE id=?", (id,)).fetchone()
-            if found is None or found[1] != len(rows):
-                raise StoreError(f"unit {id[:12]} with {len(rows)} runs is not one of {self.path}")
+            found = connection.execute("SELECT status FROM units WHERE id=?", (id,)).fetchone()
+            places = dict(connection.execute("SELECT identity, place FROM members WHERE unit=?", (id,)))
+            if found is None or sorted(places) != sorted(row.identity for row in rows):
+                raise StoreError(
+                    f"these {len(rows)} runs are not those of unit {id[:12]} in {self.path}: nothing was written"
+                )
             if found[0] == "done":
                 return False
-            places = dict(connection.execute("SELECT identity, place FROM members WHERE unit=?", (id,)))
             connection.executemany(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(row.identity, id, places[row.identity], *row[1:]) for row in rows],

@@ -44,7 +44,8 @@ def sentences(error: ValidationError, root: type[BaseModel]) -> list[str]:
         else:
             message = each["msg"].removeprefix("Value error, ")
             if each["type"] != "value_error":  # pydantic's words for it, not ours
-                message = f"{message[0].lower()}{message[1:]}, not {_short(each['input'])}"
+                message = message[0].lower() + message[1:]
+                message += "" if ", not " in message else f", not {_short(each['input'])}"
             found.append(f"{place}: {message}")
     return found
 
