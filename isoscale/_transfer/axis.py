@@ -64,10 +64,10 @@ def judge_axis(
     if base in members and base != largest:
         carried = regret(optima[base], curves[largest], optima[largest], scale, bounds.level)
     outcome, sentence = _decide(moved, here, carried, optima.get(base), scale, bounds)
+    ends = tuple(edges[size] for size in members)
     return Axis(
-        axis, held, tuple(size[along] for size in members), outcome, sentence, tuple(here),
-        tuple(edges[size] for size in members), moved, edge_drift(axis, [edges[size] for size in members], bounds.level),
-        carried,
+        axis, held, tuple(size[along] for size in members), outcome, sentence, tuple(here), ends, moved,
+        edge_drift(axis, ends, bounds.level), carried,
     )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ Status = Literal["found", "edge", "too noisy", "too few seeds", "too few points"
 
 REACH = 3.0  # units of x fitted on either side of the lowest point
 LEAST_POINTS = 4  # positions without divergence that a curve needs
+CLIFF = 2.0  # units of x: with an edge this close to the lowest point, smoothness alone may not bound the optimum ...
+SEEN = 0.9  # ... the loss must be seen to rise, at this one-sided level
 WIDEST = 2.0  # units of x: an interval wider than this says that the optimum was not found
 
 
@@ -167,8 +169,10 @@ def _read(fit: Fitted, scale: Scale, unit: float, level: float) -> Optimum:
     below, above = np.flatnonzero(rising[: centre + 1] <= tail), np.flatnonzero(rising[centre:] >= 1 - tail)
     low = float(grid[below[-1]]) if len(below) else None
     high = float(grid[centre + above[0]]) if len(above) else None
-    if fit.edge is not None and (high is None or high > x[-1]):
-        high = fit.edge  # nothing before the edge says where the loss turns: the edge itself is the bound
+    if fit.edge is not None:  # smoothness says little so near a cliff: the bound must be seen, or be the edge
+        near = fit.edge - float(x[at.lowest - at.first]) <= CLIFF * unit
+        seen = _seen_to_rise(fit, SEEN) if near else float(grid[0])
+        high = fit.edge if high is None or high > x[-1] else min(max(high, seen), fit.edge)
     position = min(float(grid[centre]), float(x[-1]))  # never beyond the last value that was seen to train
     value = scale.value(position)
     loss = _loss_at(fit, position)
@@ -199,6 +203,20 @@ def _read(fit: Fitted, scale: Scale, unit: float, level: float) -> Optimum:
         f"extend the grid to {say(end + further)}"
     )
     return replace(found, status="edge", sentence=sentence, side=side)
+
+
+def _seen_to_rise(fit: Fitted, level: float) -> float:
+    """The first position right of the lowest whose mean loss is above it beyond the noise (paired by seed): with one
+    minimum, the optimum is left of it. The edge where there is none."""
+    means, lowest = fit.means, fit.window.lowest - fit.window.first
+    quantile = float(stats.t.ppf(level, means.df))
+    for at in range(lowest + 1, len(means.x)):
+        rise = means.mean[at] - means.mean[lowest]
+        spread = means.spread[at, at] + means.spread[lowest, lowest] - 2 * means.spread[at, lowest]
+        if rise > quantile * np.sqrt(means.noise * spread):
+            return float(means.x[at])
+    assert fit.edge is not None
+    return fit.edge
 
 
 def _side(

@@ -60,7 +60,7 @@ def regret(proxy: Optimum, target: LossCurve, best: Optimum, scale: Scale, level
     if not (target.x[0] - step / 2 <= x <= target.x[-1] + step / 2 or beyond):
         return Regret(
             proxy.size, target.size, "cannot tell",
-            f"the proxy's optimum, {scale.hyperparameter} {scale.say(x)}, was not run at {where}: extend the grid to it",
+            f"{scale.hyperparameter} {scale.say(x)}, the proxy's best, was not run at {where}: extend the grid to it",
             x, value,
         )  # fmt: skip
     nearest = int(np.argmin(np.abs(target.x - x)))
@@ -127,8 +127,8 @@ def _sentence(scale: Scale, x: float, where: str, cost: str, interval: str) -> s
 
 @dataclass(frozen=True)
 class Cost(Fact):
-    """What tuning the proxy cost beside tuning the target directly on the same grid and seeds: sums over the runs in the
-    records; None where the runs do not say. The ratios are direct over proxy: how many times cheaper the proxy was."""
+    """What tuning the proxy cost beside tuning the target directly: sums over the runs in the records; None where the
+    runs do not say. The ratios are direct over proxy: how many times cheaper the proxy was."""
 
     proxy: Size
     target: Size

@@ -18,6 +18,7 @@ from isoscale._transfer.curve import Array
 
 RELATIVE_TAU: Array = np.power(2.0, np.arange(-5, 6))  # change of curvature per unit of x, relative to the curvature
 STEEPENING = 4.0  # units of x from the edge at which the third derivative's scale has doubled in variance terms
+FAVOUR_QUADRATIC = 0.25  # prior of the relative tau: its density in log tau falls as this power
 KNOTS_PER_POINT = 8
 POOL = 0.25  # level at which seeds' slopes are called different (Bancroft's advice for preliminary tests)
 
@@ -87,8 +88,7 @@ class Spline:
         """P(f' > 0) at every grid position: the distribution function of the minimum, if there is one minimum."""
         total = np.zeros(len(self.grid))
         for weight, fit in zip(self.weights, self.fits, strict=True):
-            slope, covariance = fit.at(self.grid, 1)
-            variance = np.maximum(np.diag(covariance), 1e-30)
+            slope, variance = fit.mean(self.grid, 1), np.maximum(fit.variance(self.grid, 1), 1e-30)
             share = np.clip(self.tilt / variance, 0.0, 1.0)
             df = 1.0 / (share**2 / self.tilt_df + (1 - share) ** 2 / self.df)
             total += weight * stats.t.cdf(slope / np.sqrt(variance), df)
@@ -96,7 +96,7 @@ class Spline:
 
     def mean(self, positions: Array) -> Array:
         """Posterior mean of f (up to a constant)."""
-        return np.asarray(sum(w * fit.at(positions, 0)[0] for w, fit in zip(self.weights, self.fits, strict=True)))
+        return np.asarray(sum(w * fit.mean(positions, 0) for w, fit in zip(self.weights, self.fits, strict=True)))
 
     def draws(self, positions: Array, count: int, seed: int = 0) -> Array:
         """[count, positions] draws of f, heavy-tailed as far as the noise itself is not known."""
@@ -106,9 +106,9 @@ class Spline:
         out = np.empty((count, len(positions)))
         for k in np.unique(which):
             rows = np.flatnonzero(which == k)
-            value, covariance = self.fits[k].at(positions, 0)
+            value, root = self.fits[k].mean(positions, 0), _root(self.fits[k].covariance(positions, 0))
             normal = rng.standard_normal((len(rows), len(positions)))
-            out[rows] = value + tail[rows, None] * (normal @ _root(covariance).T)
+            out[rows] = value + tail[rows, None] * (normal @ root.T)
         return out
 
 
@@ -150,14 +150,29 @@ class Fit:
     noise: float
     evidence: float
 
-    def at(self, positions: Array, derivative: int) -> tuple[Array, Array]:
-        """(mean, covariance) of f or f' (per `unit`) at the positions."""
+    def mean(self, positions: Array, derivative: int) -> Array:
+        """Posterior mean of f (0) or f' (1, per `unit`)."""
+        fixed, random = self.basis.columns(positions, derivative)
+        return np.asarray(
+            fixed @ self.coefficients + self.ratio * random @ self.random.T @ self.inverse @ self.residual
+        )
+
+    def variance(self, positions: Array, derivative: int) -> Array:
+        """Posterior variance, position by position."""
+        random, gain, shift = self._parts(positions, derivative)
+        inner = (random**2).sum(1) - ((gain @ self.random) * random).sum(1)
+        return np.asarray(self.noise * (self.ratio * inner + ((shift @ self.back) * shift).sum(1)))
+
+    def covariance(self, positions: Array, derivative: int) -> Array:
+        """Posterior covariance of the positions."""
+        random, gain, shift = self._parts(positions, derivative)
+        inner = random @ random.T - gain @ self.random @ random.T
+        return np.asarray(self.noise * (self.ratio * inner + shift @ self.back @ shift.T))
+
+    def _parts(self, positions: Array, derivative: int) -> tuple[Array, Array, Array]:
         fixed, random = self.basis.columns(positions, derivative)
         gain = self.ratio * random @ self.random.T @ self.inverse
-        shift = fixed - gain @ self.design
-        mean = fixed @ self.coefficients + gain @ self.residual
-        inner = random @ random.T - gain @ self.random @ random.T
-        return mean, self.noise * (self.ratio * inner + shift @ self.back @ shift.T)
+        return random, gain, fixed - gain @ self.design
 
 
 def smooth(means: Means, *, unit: float = 1.0, edge: float | None = None, points: int = 241) -> Spline:
@@ -178,7 +193,7 @@ def smooth(means: Means, *, unit: float = 1.0, edge: float | None = None, points
         spread = wider
     df = len(means.x) - 3 + means.df
     fits = tuple(_fit(basis, x, mean, spread, means, (k * curvature) ** 2 / means.noise, df) for k in RELATIVE_TAU)
-    evidence = np.array([fit.evidence for fit in fits])
+    evidence = np.array([fit.evidence for fit in fits]) - FAVOUR_QUADRATIC * np.log(RELATIVE_TAU)
     weights = np.exp(evidence - evidence.max())
     keep = np.flatnonzero(weights > 1e-3 * weights.sum())
     weights = weights[keep] / weights[keep].sum()
