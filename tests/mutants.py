@@ -26,7 +26,12 @@ TIMEOUT = 90.0
 TABLE = "tests/test_rules_table.py"
 REGIME = "tests/test_rules_regime.py"
 POWER = "tests/test_rules_power.py"
-GAUGE = "tests/laws/test_rules_algebra.py"
+GAUGE = "tests/laws/test_rules_algebra.py::test_power_of_two_fold_is_bitwise_the_same_run"
+LAW = "tests/laws/test_gauge.py::test_moving_a_power_of_two_leaves_every_bit"
+PLAN = "tests/plan/test_plan.py"
+INIT = "tests/plan/test_init.py::test_every_parameter_gets_the_base_models_rms_times_its_ratio"
+GROUPS = "tests/plan/test_groups.py"
+CLIP = "tests/plan/test_guards.py::test_the_clipped_norm_is_the_same_in_every_gauge"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,20 @@ MUTANTS = (
     Mutant("_rules/phase.py", "min(inner", "max(inner", (REGIME,)),
     Mutant("_rules/power.py", "narrow = min(", "narrow = max(", (POWER,)),
     Mutant("_rules/power.py", "Fraction(0)) + exponent", "Fraction(0)) - exponent", (POWER,)),
+    # The plan: what is folded into a parameter, and what reaches the optimizer.
+    Mutant("_plan/settings.py", "folded.std.at", "entry.std.at", (f"{LAW}[adamw-depth_mup]",)),
+    Mutant("_plan/settings.py", "folded.lr.at", "entry.lr.at", (f"{LAW}[adamw-depth_mup]",)),
+    Mutant("_plan/settings.py", "folded.eps.at", "entry.eps.at", (f"{LAW}[adamw-depth_mup]",)),
+    Mutant("_plan/settings.py", "folded.decay.at", "entry.decay.at", (f"{LAW}[adamw-depth_mup]",)),
+    Mutant("_plan/settings.py", "logits / parameter.existing", "logits * parameter.existing", (PLAN,)),
+    Mutant("_plan/compose.py", "/ attention.existing", "* attention.existing", (PLAN,)),
+    Mutant("_plan/hooks.py", "return output * self.factor", "return output", (PLAN,)),
+    Mutant("_plan/init.py", "setting.rms / current", "setting.std / current", (INIT,)),
+    Mutant("_plan/groups.py", "lr * setting.lr", "lr", (GROUPS,)),
+    Mutant("_plan/groups.py", "base_eps * setting.eps", "base_eps", (GROUPS,)),
+    Mutant("_plan/groups.py", "decay * setting.decay", "decay", (GROUPS,)),
+    Mutant("_plan/groups.py", "own_decay / own_lr", "own_decay / lr", (GROUPS,)),
+    Mutant("_plan/guards.py", "math.sqrt(setting.metric)", "setting.metric", (CLIP,)),
 )
 
 
@@ -99,12 +118,6 @@ def outcome(mutant: Mutant | None, tests: tuple[str, ...]) -> str:
         folder = Path(name).resolve()
         copy_of(folder, mutant)
         environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-        where = subprocess.run(
-            [sys.executable, "-c", "import isoscale; print(isoscale.__file__)"],
-            cwd=folder, env=environment, capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-        if not where.startswith(str(folder)):
-            return f"tests would import {where}, not the copy"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
         try:
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=TIMEOUT)
@@ -113,11 +126,24 @@ def outcome(mutant: Mutant | None, tests: tuple[str, ...]) -> str:
     return {0: "passed", 1: "failed", 2: "not built"}.get(done.returncode, f"pytest exit code {done.returncode}")
 
 
+def imported_from_the_copy() -> bool:
+    """Control: with PYTHONPATH at a copy, the copy is what gets imported, not the installed project."""
+    with tempfile.TemporaryDirectory(prefix="isoscale-mutant-") as name:
+        folder = Path(name).resolve()
+        copy_of(folder, None)
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        command = [sys.executable, "-c", "import isoscale; print(isoscale.__file__)"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.startswith(str(folder))
+
+
 def main() -> int:
     started = time.monotonic()
-    lost = misplaced(MUTANTS)
-    if lost:
+    if lost := misplaced(MUTANTS):
         print(f"a mutant's token must be in its file exactly once: {'; '.join(lost)}")
+        return 1
+    if not imported_from_the_copy():
+        print("a copy's tests would import the installed project: no mutant would be seen")
         return 1
     every_test = tuple(sorted({test for mutant in MUTANTS for test in mutant.tests}))
     with ThreadPoolExecutor(WORKERS) as pool:
