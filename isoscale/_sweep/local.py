@@ -1,6 +1,7 @@
 """Worker processes on this machine: each fresh, with one thread for its arithmetic, replaced when it dies."""
 
 import base64
+import itertools
 import json
 import os
 import pickle
@@ -25,6 +26,9 @@ GRACE = 5.0  # seconds a worker that stopped answering has to end by itself, and
 TICK = 0.5  # seconds between two looks at whether a silent worker lives
 
 
+_NUMBERS = itertools.count()
+
+
 class WorkerStartError(RuntimeError):
     """Workers cannot start; the sentence says why."""
 
@@ -35,7 +39,7 @@ class Processes:
     def __init__(
         self, train: Train, workers: int, logs: Path, *, threads: int = 1, seconds: float | None = None
     ) -> None:
-        self._start = _start_message(train, logs)
+        self._start = _start_message(train)
         self._logs = logs
         self._threads = threads
         self._seconds = seconds
@@ -84,14 +88,7 @@ class Processes:
         code = process.end(GRACE)
         if self._closed.is_set() or code < 0:
             raise WorkerDied(f"its worker {_ending(code)} before it was ready")
-        raise WorkerStartError(self._why(code))
-
-    def _why(self, code: int) -> str:
-        log = self._logs / "workers.log"
-        with suppress(OSError):
-            lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            return f"a worker could not import the callable: {lines[-1] if lines else code}; the traceback is in {log}"
-        return f"a worker ended with code {code} before it was ready"
+        raise WorkerStartError(process.why(code))
 
 
 class _Process:
@@ -99,7 +96,8 @@ class _Process:
 
     def __init__(self, start: dict[str, Any], logs: Path, threads: int, closed: threading.Event) -> None:
         environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-        with (logs / "workers.log").open("ab") as log:
+        self._log = logs / f"worker-{os.getpid()}-{next(_NUMBERS)}.log"
+        with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
@@ -114,7 +112,7 @@ class _Process:
         self._closed = closed
         self._inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(self._stdout, self._inbox), daemon=True).start()
-        self._send(start)
+        self._send({**start, "logs": str(logs.absolute()), "log": self._log.name})
 
     @property
     def alive(self) -> bool:
@@ -160,7 +158,18 @@ class _Process:
         code = self._child.wait()
         with suppress(OSError):
             self._stdin.close()
+        with suppress(OSError):
+            if self._log.stat().st_size == 0:
+                self._log.unlink()
         return code
+
+    def why(self, code: int) -> str:
+        """Why the process could not start: the last line it wrote."""
+        with suppress(OSError):
+            lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+            if lines:
+                return f"a worker could not import the callable: {lines[-1]}; the traceback is in {self._log}"
+        return f"a worker ended with code {code} before it was ready"
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(BrokenPipeError):  # a worker that is gone is seen when its answer is waited for
@@ -185,7 +194,7 @@ def _ending(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _start_message(train: Train, logs: Path) -> dict[str, Any]:
+def _start_message(train: Train) -> dict[str, Any]:
     """What a worker needs to find the callable. Raises ValueError where no other process can import it."""
     name = name_of(train)
     way = "define it at the top of a module, or run it in this process with workers=0"
@@ -208,5 +217,4 @@ def _start_message(train: Train, logs: Path) -> dict[str, Any]:
         "train": base64.b64encode(pickled).decode(),
         "main": main,
         "argv": sys.argv,
-        "logs": str(logs.absolute()),
     }

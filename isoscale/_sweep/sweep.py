@@ -127,7 +127,4 @@ def _logs(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            log = folder / "workers.log"
-            if log.exists() and log.stat().st_size == 0:
-                log.unlink()
             folder.rmdir()

@@ -77,7 +77,7 @@ def main() -> None:
     pid = os.getpid()
     while True:
         request = requests.get()
-        answer = _answer(train, request, Path(start["logs"]))
+        answer = _answer(train, request, Path(start["logs"]), start["log"])
         if os.getpid() != pid:
             os._exit(0)  # a child that the callable forked and forgot: only the worker answers
         send(outbox, answer)
@@ -107,7 +107,7 @@ def _load(start: dict[str, Any]) -> Train:
     return train
 
 
-def _answer(train: Train, request: dict[str, Any], logs: Path) -> dict[str, Any]:
+def _answer(train: Train, request: dict[str, Any], logs: Path, own_log: str) -> dict[str, Any]:
     log = logs / request["log"]
     _redirect(log)
     try:
@@ -116,7 +116,7 @@ def _answer(train: Train, request: dict[str, Any], logs: Path) -> dict[str, Any]
         answer = {"kind": "failed", "sentence": error.sentence, "trace": error.trace}
     sys.stdout.flush()
     sys.stderr.flush()
-    _redirect(logs / "workers.log")
+    _redirect(logs / own_log)
     if log.exists() and log.stat().st_size == 0:
         log.unlink(missing_ok=True)
     return answer

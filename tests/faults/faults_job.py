@@ -109,11 +109,11 @@ def parent(pid: int) -> int | None:
     return int(fields[1]) if fields and fields[0] != "Z" else None
 
 
-def read(path: str) -> bytes:
+def read(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError:
-        return b""  # it ended while we looked
+        return b""  # it ended while we looked, or is not there yet
 
 
 def kill(pid: int) -> None:

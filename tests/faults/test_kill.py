@@ -10,7 +10,7 @@ from pathlib import Path
 
 import faults_job
 import pytest
-from faults_job import PATIENCE, audit, configs, kill, parent, train, workers_of
+from faults_job import PATIENCE, audit, configs, kill, parent, read, train, workers_of
 
 from isoscale._records.codec import encode
 from isoscale._records.records import Records
@@ -44,7 +44,9 @@ def test_fifty_killed_workers_lose_nothing_double_nothing_and_change_no_bit(
     job.start()
     killed: set[int] = set()
     while len(killed) < KILLS and job.is_alive():
-        time.sleep(chance.uniform(0.0, 0.25))
+        if len(killed) % 2:  # every other kill comes soon after a unit began, however slow the machine starts workers
+            wait_for_a_call(calls, job)
+        time.sleep(chance.uniform(0.0, 0.1 if len(killed) % 2 else 0.25))
         alive = [pid for pid in workers_of(os.getpid()) if pid not in killed]
         if alive:
             victim = chance.choice(alive)
@@ -56,6 +58,12 @@ def test_fifty_killed_workers_lose_nothing_double_nothing_and_change_no_bit(
     assert [encode(run) for run in results[0]] == undisturbed
     broken_off = len(calls.read_text().split()) - len(configs()) // 4
     assert broken_off >= 5, f"only {broken_off} of the kills fell into a unit: too few to tell"
+
+
+def wait_for_a_call(calls: Path, job: threading.Thread) -> None:
+    before = len(read(calls))
+    while job.is_alive() and len(read(calls)) == before:
+        time.sleep(0.005)
 
 
 def kill_drivers(path: Path, kind: str, times: int, chance: random.Random) -> list[str]:
