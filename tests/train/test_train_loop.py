@@ -201,8 +201,9 @@ def test_divergence_that_only_the_last_evaluation_sees_is_a_result() -> None:
         ("gpt", "text"),
     ],
 )
-def test_every_model_learns(model, data) -> None:
-    run = train(BASE | {"model": model, "data": data, "depth": 2, "base_depth": 2, "evaluations": 1})
+def test_every_model_learns_at_a_planned_size(model, data) -> None:
+    sizes = {"width": 32, "depth": 2, "base_width": 16, "base_depth": 1, "lr": 2.0**-6}
+    run = train(BASE | sizes | {"model": model, "data": data, "evaluations": 1})
     assert run.status == "finished"
     assert run.curves["train_loss"].value[-1] < 0.95 * run.curves["train_loss"].value[0]
     assert ("train_accuracy" in run.metrics) == (data != "teacher")
