@@ -1,11 +1,10 @@
 """The verdict in words: the sentences of the first screen."""
 
-import re
 from collections.abc import Sequence
 
-from isoscale._report.chart import signed
 from isoscale._report.figures import slope_text
 from isoscale._report.findings import Carried, ReportFacts, RuleFacts
+from isoscale._report.typeset import sentence, signed
 
 _ORDER = ("transfers", "drifts", "cannot tell")
 
@@ -77,9 +76,3 @@ def _reach(rule: RuleFacts) -> str:
 def _names(rules: list[RuleFacts], word: str = "or") -> str:
     names = [rule.rule for rule in rules]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
-
-
-def sentence(text: str) -> str:
-    """The text with a capital and a full stop, and with true minus signs before digits."""
-    typeset = re.sub(r"(?<!\w)-(?=[\d.])", "−", text.replace("+-", "±"))
-    return typeset[:1].upper() + typeset[1:] + ("" if typeset.endswith((".", "!", "?")) or not typeset else ".")

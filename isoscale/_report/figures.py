@@ -4,23 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from isoscale._report.chart import (
-    Axis,
-    Chart,
-    Event,
-    Mark,
-    Series,
-    StripRow,
-    Table,
-    decade_ticks,
-    even_ticks,
-    number,
-    octave_ticks,
-    power_of_two,
-    signed,
-)
+from isoscale._report.chart import Axis, Chart, Event, Mark, Series, StripRow, Table
 from isoscale._report.findings import AxisFacts, Curve, Estimate, Point, ReportFacts, RuleFacts
 from isoscale._report.theme import outcome_tone, size_tone
+from isoscale._report.typeset import decade_ticks, even_ticks, number, octave_ticks, power_of_two, signed
 
 
 @dataclass(frozen=True)
@@ -95,6 +82,7 @@ def loss_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Fra
         y=shared.loss,
         series=tuple(one for one in series if one.marks),
         table=_loss_table(facts, axis),
+        plain_note="every seed finished",
         series_label="size",
         strip=tuple(_strip_row(axis, curve, tone) for curve, tone in zip(curves, tones)),
     )

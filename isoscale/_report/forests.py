@@ -3,23 +3,11 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from isoscale._report.chart import (
-    Axis,
-    Band,
-    Chart,
-    Label,
-    Mark,
-    Series,
-    Shape,
-    Table,
-    decade_ticks,
-    even_ticks,
-    number,
-    signed,
-)
+from isoscale._report.chart import Axis, Band, Chart, Label, Mark, Series, Shape, Table
 from isoscale._report.figures import slope_text
 from isoscale._report.findings import AxisFacts, Carried, Estimate, ReportFacts, RuleFacts
 from isoscale._report.theme import outcome_tone
+from isoscale._report.typeset import decade_ticks, even_ticks, number, signed
 
 _ROW = 38
 _SHAPES: dict[str, Shape] = {"transfers": "circle", "drifts": "diamond", "cannot tell": "square"}

@@ -7,12 +7,15 @@ from isoscale._records.run import Run
 from isoscale._report.chart import Table
 from isoscale._report.findings import AxisFacts, Carried, Curve, Estimate, ReportFacts, RuleFacts, Spent
 from isoscale._report.observe import account, points
+from isoscale._report.typeset import shown
 from isoscale._transfer.axis import Axis
 from isoscale._transfer.edge import StabilityEdge
 from isoscale._transfer.optimum import Optimum
 from isoscale._transfer.regret import Cost, Regret
 from isoscale._transfer.scale import Scale
 from isoscale._transfer.verdict import Verdict
+
+_SENTENCE = 2000
 
 Key = tuple[str, str, int, int]
 """(rule, optimizer, width, depth)."""
@@ -45,16 +48,16 @@ def facts(
     ran = account(runs)
     known = dict(ran.shared)
     return ReportFacts(
-        title=title or " on ".join(known[name] for name in ("model", "data") if name in known) or "a sweep",
-        hyperparameter=scale.hyperparameter,
-        metric=verdicts[0].metric,
+        title=shown(title or " on ".join(known[name] for name in ("model", "data") if name in known) or "a sweep"),
+        hyperparameter=shown(scale.hyperparameter),
+        metric=shown(verdicts[0].metric),
         tolerance=verdicts[0].bounds.tolerance,
         rules=rules(verdicts, runs),
         ran=ran,
         log=scale.kind == "log2",
         reproduce=tuple(reproduce),
         tables=tuple(tables),
-        warnings=tuple(warnings),
+        warnings=tuple(shown(warning, _SENTENCE) for warning in warnings),
     )
 
 
@@ -79,10 +82,10 @@ def _scale(verdict: Verdict) -> Scale:
 def _rule(verdict: Verdict, grouped: dict[Key, list[Run]], scale: Scale) -> RuleFacts:
     proxy, direct = _spent(verdict.cost)
     return RuleFacts(
-        rule=verdict.rule,
-        optimizer=verdict.optimizer,
+        rule=shown(verdict.rule),
+        optimizer=shown(verdict.optimizer),
         outcome=verdict.outcome,
-        sentence=verdict.sentence,
+        sentence=shown(verdict.sentence, _SENTENCE),
         axes=tuple(_axis(verdict, axis, grouped, scale) for axis in verdict.axes),
         proxy=proxy,
         direct=direct,
@@ -105,7 +108,7 @@ def _axis(verdict: Verdict, axis: Axis, grouped: dict[Key, list[Run]], scale: Sc
         axis=axis.axis,
         held=f"{'depth' if axis.axis == 'width' else 'width'} {axis.held}",
         outcome=axis.outcome,
-        sentence=axis.sentence,
+        sentence=shown(axis.sentence, _SENTENCE),
         curves=curves,
         drift=moved,
         line=()
@@ -114,7 +117,7 @@ def _axis(verdict: Verdict, axis: Axis, grouped: dict[Key, list[Run]], scale: Sc
             (float(n), scale.value(fit.intercept + fit.estimate * math.log2(n)))
             for n in (axis.sizes[0], axis.sizes[-1])
         ),
-        unit=scale.unit,
+        unit=shown(scale.unit),
         carried=None if axis.regret is None else _carried(axis.regret),
     )
 
@@ -129,16 +132,16 @@ def _curve(optimum: Optimum, edge: StabilityEdge, runs: list[Run], verdict: Verd
         optimum=Estimate(optimum.value, *ends) if known else None,
         optimum_loss=optimum.loss,
         found=optimum.status == "found",
-        sentence=optimum.sentence,
+        sentence=shown(optimum.sentence, _SENTENCE),
         edge=None if edge.position is None else scale.value(edge.position),
-        edge_sentence=edge.sentence,
+        edge_sentence=shown(edge.sentence, _SENTENCE),
     )
 
 
 def _carried(regret: Regret) -> Carried:
     loss = None if regret.difference is None else Estimate(regret.difference, regret.low, regret.high)
     share = None if regret.percent is None else Estimate(regret.percent, regret.percent_low, regret.percent_high)
-    return Carried(_place(regret.target), regret.status, regret.sentence, loss, share)
+    return Carried(_place(regret.target), regret.status, shown(regret.sentence, _SENTENCE), loss, share)
 
 
 def _spent(cost: Cost) -> tuple[Spent, Spent]:

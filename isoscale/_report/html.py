@@ -52,6 +52,11 @@ def data(identity: str, value: Any) -> Html:
     return Html(f'<script type="application/json" id="{escape(identity)}">{text}</script>')
 
 
+def packed(identity: str, text: str) -> Html:
+    """A block of base64 text for the page's script to unpack."""
+    return Html(f'<script type="text/plain" id="{escape(identity)}" class="packed">{escape(text)}</script>')
+
+
 def hashed(code: str) -> str:
     """The source expression with which a Content-Security-Policy lets exactly this code in."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

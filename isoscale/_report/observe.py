@@ -8,6 +8,7 @@ from typing import Any
 
 from isoscale._records.run import Run
 from isoscale._report.findings import Count, Point, Ran
+from isoscale._report.typeset import shown
 
 _SIZES = ("rule", "optimizer", "width", "depth", "seed")
 _MANY = 12
@@ -32,8 +33,8 @@ def _point(at: float, losses: Sequence[float]) -> Point:
 
 def account(runs: Sequence[Run]) -> Ran:
     """Counts, settings (those that vary apart from those that never do), data sets, versions, compute."""
-    groups = Counter((str(run.config["rule"]), str(run.config["optimizer"])) for run in runs)
-    lost = Counter((str(run.config["rule"]), str(run.config["optimizer"])) for run in runs if _diverged(run))
+    groups = Counter(_group(run) for run in runs)
+    lost = Counter(_group(run) for run in runs if run.status == "diverged")
     values: dict[str, dict[str, Any]] = defaultdict(dict)
     for run in runs:
         for name, value in run.config.items():
@@ -51,19 +52,19 @@ def account(runs: Sequence[Run]) -> Ran:
             for run in runs
         ),
         versions=_distinct((name, str(value)) for run in runs for name, value in run.versions.items()),
-        shared=tuple((name, _listed(values[name].values())) for name in values if name not in varied),
-        varied=tuple((name, _listed(values[name].values())) for name in values if name in varied),
+        shared=tuple((shown(name), _listed(values[name].values())) for name in values if name not in varied),
+        varied=tuple((shown(name), _listed(values[name].values())) for name in values if name in varied),
         flops=_total(run.flops for run in runs),
         seconds=_total(run.seconds for run in runs),
     )
 
 
-def _diverged(run: Run) -> bool:
-    return run.status == "diverged"
+def _group(run: Run) -> tuple[str, str]:
+    return shown(str(run.config["rule"])), shown(str(run.config["optimizer"]))
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(set(pairs)))
+    return tuple(sorted({(shown(name), shown(value)) for name, value in pairs}))
 
 
 def _total(values: Iterable[float | None]) -> float | None:
@@ -80,5 +81,5 @@ def _listed(values: Iterable[Any]) -> str:
         if len(ordered) > _MANY:
             return f"{len(ordered)} values from {ordered[0]} to {ordered[-1]}"
         return ", ".join(ordered)
-    texts = sorted(value if isinstance(value, str) else json.dumps(value) for value in known)
+    texts = sorted(shown(value if isinstance(value, str) else json.dumps(value)) for value in known)
     return ", ".join(texts[:_MANY]) + (f" and {len(texts) - _MANY} more" if len(texts) > _MANY else "")

@@ -1,16 +1,19 @@
 """The page: one file, no network, no eval, readable without scripts."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from isoscale._report import vendored
-from isoscale._report.answer import answers, question, sentence, why
-from isoscale._report.chart import Chart, Table, number
+from isoscale._report.answer import answers, question, why
+from isoscale._report.chart import Chart, Table
 from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
 from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts
 from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart, regret_table
-from isoscale._report.html import Html, data, hashed, join, table, tag
+from isoscale._report.html import Html, data, hashed, join, packed, table, tag
 from isoscale._report.svg import svg
 from isoscale._report.theme import outcome_tone, size_tone, themes, variables
+from isoscale._report.typeset import number, sentence
 from isoscale._report.vega import config, spec
 
 _ICONS = {
@@ -38,17 +41,16 @@ def render(facts: ReportFacts) -> str:
             _ran(facts),
             _again(facts),
         ),
-        tag("footer", tag("p", "Drawn by isoscale. This page is one file: it asks for nothing from any network.")),
+        tag(
+            "footer",
+            tag("p", "Drawn by isoscale. This page is one file and asks for nothing from any network."),
+            tag("p", "It contains Vega, Vega-Lite and Vega-Embed (BSD-3-Clause); their licences are in its source."),
+        ),
     ]
-    style = variables() + vendored.asset("page.css")
-    codes = (*vendored.scripts(), vendored.asset("page.js"))
-    policy = "; ".join((
-        "default-src 'none'", f"script-src {' '.join(map(hashed, codes))}", f"style-src {hashed(style)}",
-        "img-src data:", "base-uri 'none'", "form-action 'none'",
-    ))  # fmt: skip
+    style, code = variables() + vendored.asset("page.css"), vendored.asset("page.js")
     head = (
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy((*vendored.scripts(), code), style)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
@@ -56,13 +58,29 @@ def render(facts: ReportFacts) -> str:
         Html(f"<style>{style}</style>"),
     )
     blocks = (
-        data("specs", ink.specs),
+        *(packed(f"library-{index}", text) for index, text in enumerate(vendored.packed_scripts())),
+        packed(
+            "specs", vendored.pack(json.dumps(ink.specs, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        ),
         data("config", config()),
         data("themes", themes()),
-        data("licences", vendored.notice()),
+        data("licences", vendored.licences()),
+        Html(f"<script>{code}</script>"),
     )
-    loaded = (Html(f"<script>{code}</script>") for code in codes)
-    return "<!doctype html>\n" + tag("html", tag("head", *head), tag("body", *body, *blocks, *loaded), lang="en") + "\n"
+    return "<!doctype html>\n" + tag("html", tag("head", *head), tag("body", *body, *blocks), lang="en") + "\n"
+
+
+def _policy(codes: Iterable[str], style: str) -> str:
+    """What the page may do: run exactly these scripts, use exactly this style, and fetch nothing."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(map(hashed, codes))}",
+            f"style-src {hashed(style)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
 
 
 class _Ink:
@@ -122,7 +140,7 @@ def _said(facts: ReportFacts, optimizer: str) -> Html:
         tag("li", tag("span", rule.rule, class_="name"), _badge(rule.outcome), tag("p", why(rule)))
         for rule in facts.under(optimizer)
     )
-    title = (tag("h2", f"With {optimizer}", class_="small"),) if len(facts.optimizers) > 1 else ()
+    title = (tag("h2", f"Verdicts with {optimizer}", class_="small"),) if len(facts.optimizers) > 1 else ()
     return join(*title, tag("ul", *items, class_="says"))
 
 

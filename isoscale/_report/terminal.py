@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from isoscale._report.answer import answers, sentence
+from isoscale._report.answer import answers
 from isoscale._report.figures import slope
 from isoscale._report.gather import rules
+from isoscale._report.typeset import sentence, shown
 from isoscale._transfer.verdict import Verdict
 
 
@@ -17,13 +18,8 @@ def summary(verdicts: Iterable[Verdict]) -> str:
     found = rules(judged)
     pairs = [(rule, axis) for rule in found for axis in rule.axes]
     rows = [(rule.optimizer, rule.rule, axis.axis, axis.outcome, slope(axis)) for rule, axis in pairs]
-    rows = [tuple(map(_plain, row)) for row in rows]  # type: ignore[misc]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths)), row[4])) for row in rows]
     said = [f"{rule.rule}, {rule.optimizer}, {axis.axis}: {sentence(axis.sentence)}" for rule, axis in pairs]
     head = answers(found, judged[0].hyperparameter) if judged else ()
-    return "\n".join(_plain(line) for line in (*head, "", *lines, "", *said)) + "\n"
-
-
-def _plain(line: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line).rstrip()
+    return "\n".join(shown(line, 2000).rstrip() for line in (*head, "", *lines, "", *said)) + "\n"

@@ -22,8 +22,8 @@ DARK: Final[dict[str, str]] = {
     "transfers-soft": "#1b2f45", "drifts-soft": "#432617", "unclear-soft": "#2b2f36",
 }  # fmt: skip
 # Plasma, cut to the part with enough contrast on either ground; small first, large last.
-_LIGHT_RAMP: Final = ("#ec7853", "#e06363", "#d14e72", "#bf3984", "#a82296", "#8d0ba5", "#6e00a8", "#4c02a1", "#220690")
-_DARK_RAMP: Final = ("#a52c92", "#bc3587", "#cc4778", "#da5a6a", "#e66c5c", "#f1814d", "#f89a40", "#fdb52e", "#f7e225")
+_LIGHT_RAMP: Final = ("#e56a5d", "#d6556d", "#c5407e", "#b22b8f", "#9a169f", "#8004a8", "#6400a7", "#46039f", "#260591")
+_DARK_RAMP: Final = ("#b6308b", "#c8437b", "#d7566c", "#e56a5d", "#f07f4f", "#f89540", "#fdae32", "#fdc827", "#f7e425")
 
 
 def themes() -> dict[str, dict[str, str]]:

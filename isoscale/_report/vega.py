@@ -1,8 +1,8 @@
 """A chart as a Vega-Lite specification: plain dicts and lists, nothing else.
 
 Every figure has one tidy table of rows; a layer takes the rows of its style `k`. Colours stay tones ("$size-3"): the
-page's script turns them into the colours of the reader's theme. Text that came from a user is only ever data or a
-title: tick texts and names are looked up in arrays, so that no expression contains a name.
+page's script turns them into the colours of the reader's theme. Text that came from a user is only ever data or the
+title of an axis: names are looked up in parameters, so that no expression contains one, nor one that Vega-Lite makes.
 """
 
 from collections.abc import Iterable
@@ -77,9 +77,17 @@ def spec(chart: Chart) -> Spec:
             {"name": "yticks", "value": [at for at, _ in chart.y.ticks]},
             {"name": "ytexts", "value": [text for _, text in chart.y.ticks]},
             {"name": "names", "value": [name for name, _ in entries]},
+            {"name": "plain", "value": chart.plain_note},
+            {"name": "xname", "value": chart.x.label},
+            {"name": "yname", "value": chart.y.label},
         ],
         "data": {"values": [*rows, *_strip_rows(chart, entries)]},
-        "transform": [{"calculate": "names[datum.s]", "as": "name"}],
+        "transform": [
+            {"calculate": "names[datum.s]", "as": "name"},
+            {"calculate": "isValid(datum.n) ? datum.n : plain", "as": "n"},
+            {"calculate": "xname + ' ' + format(datum.x, '.4~g')", "as": "at"},
+            {"calculate": "yname + ' ' + format(datum.y, '.4~g')", "as": "shows"},
+        ],
         "layer": [
             *(_band(chart, band) for band in chart.bands),
             {
@@ -157,13 +165,11 @@ def _layers(chart: Chart, style: Style, index: int) -> Iterable[Spec]:
 
 
 def _tooltip(chart: Chart) -> list[Spec]:
-    fields: list[Spec] = [{"field": "name", "type": "nominal", "title": chart.series_label}]
-    fields.append({"field": "x", "type": "quantitative", "title": chart.x.label, "format": ".4~g"})
-    if chart.show_y:
-        fields.append({"field": "y", "type": "quantitative", "title": chart.y.label, "format": ".4~g"})
-    if chart.strip or any(mark.note for series in chart.series for mark in series.marks):
-        fields.append({"field": "n", "type": "nominal", "title": "note"})
-    return fields
+    """Rows of the tooltip. Their titles end up inside a compiled expression, so they are words of this room."""
+    fields = {"name": chart.series_label, "at": "at"} | ({"shows": "shows"} if chart.show_y else {})
+    if chart.plain_note or chart.strip or any(mark.note for series in chart.series for mark in series.marks):
+        fields["n"] = "note"
+    return [{"field": field, "type": "nominal", "title": title} for field, title in fields.items()]
 
 
 def _strip_rows(chart: Chart, entries: list[tuple[str, str]]) -> list[Spec]:
@@ -186,7 +192,7 @@ def _strip(chart: Chart) -> Iterable[Spec]:
     by_pixel = {"field": "r", "type": "quantitative", "scale": None, "axis": None}
     for event, shape in _STRIP_SHAPES.items():
         if event in seen:
-            tooltip = [field for field in _tooltip(chart) if field["field"] != "y"]
+            tooltip = [field for field in _tooltip(chart) if field["field"] != "shows"]
             yield {
                 "transform": [{"filter": f"datum.k === '{event}'"}],
                 "mark": {

@@ -1,5 +1,7 @@
 """The drawing libraries that travel inside the page: read from the package, checked against the manifest."""
 
+import base64
+import gzip
 import hashlib
 import json
 import re
@@ -31,7 +33,7 @@ def libraries() -> tuple[Library, ...]:
 
 @cache
 def scripts() -> tuple[str, ...]:
-    """The code of each build, its licence in front. A file that is not what the manifest says is refused.
+    """The code of each build. A file that is not what the manifest says is refused.
 
     The pointer to a source map goes: it would be the page's only reason to ask for another file.
     """
@@ -43,15 +45,28 @@ def scripts() -> tuple[str, ...]:
                 f"{library.file} is not {library.package} {library.version}: its sha256 differs from "
                 "vendor/manifest.json, so the report would run code nobody looked at; install isoscale again"
             )
-        licence = _HERE.joinpath("vendor", library.licence_file).read_text("utf-8")
-        code = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", raw.decode())
-        loaded.append(f"/*! {library.package} {library.version}\n{licence.strip()}\n*/\n{code}")
+        loaded.append(re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", raw.decode()))
     return tuple(loaded)
 
 
-def notice() -> str:
-    """The licences of what the builds contain."""
-    return _HERE.joinpath("vendor/NOTICE").read_text("utf-8")
+@cache
+def packed_scripts() -> tuple[str, ...]:
+    """The same, packed for the page."""
+    return tuple(map(pack, scripts()))
+
+
+def pack(text: str) -> str:
+    """Text as base64 of gzip: a third of its size in the page, and free of any character that HTML could mistake."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def licences() -> str:
+    """The licences of the builds and of what they contain, as the page must carry them."""
+    own = (
+        f"{library.package} {library.version}\n\n{_HERE.joinpath('vendor', library.licence_file).read_text('utf-8')}"
+        for library in libraries()
+    )
+    return "\n\n".join((*own, _HERE.joinpath("vendor/NOTICE").read_text("utf-8")))
 
 
 def asset(name: str) -> str:

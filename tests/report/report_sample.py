@@ -5,6 +5,8 @@ import random
 from collections.abc import Iterable, Sequence
 
 from isoscale._records.run import Run
+from isoscale._report.findings import AxisFacts, Carried, Curve, Estimate, ReportFacts, RuleFacts, Spent
+from isoscale._report.observe import account, points
 
 MOVES = {  # octaves per doubling of width, of depth
     "sp": (-0.85, -0.6),
@@ -60,3 +62,52 @@ def _train(config: dict[str, object], chance: random.Random, noise: float) -> Ru
         data={"name": "digits", "sha256": "5f3a" * 16},
         versions={"isoscale": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
     )
+
+
+def known_facts(runs: list[Run], **more: object) -> ReportFacts:
+    """The facts of simulated runs with the statistics replaced by the known answer, give or take 0.1 octave."""
+    pairs = dict.fromkeys((run["optimizer"], run["rule"]) for run in runs)
+    return ReportFacts(
+        title=str(more.pop("title", "residual_mlp on digits")),
+        hyperparameter="lr",
+        metric="train_loss",
+        tolerance=0.25,
+        rules=tuple(_known_rule(rule, optimizer, runs) for optimizer, rule in pairs),
+        ran=account(runs),
+        **more,
+    )
+
+
+def _known_rule(rule: str, optimizer: str, runs: list[Run]) -> RuleFacts:
+    mine = [run for run in runs if (run["rule"], run["optimizer"]) == (rule, optimizer)]
+    axes = tuple(_known_axis(axis, rule, mine) for axis in ("width", "depth"))
+    outcome = "drifts" if any(axis.outcome == "drifts" for axis in axes) else "transfers"
+    proxy, direct = Spent("width 32, depth 3", 27, 3e9, 40.0), Spent("width 256, depth 3", 27, 2e11, 900.0)
+    return RuleFacts(rule, optimizer, outcome, f"{rule}: {outcome}", axes, proxy, direct)
+
+
+def _known_axis(axis: str, rule: str, runs: list[Run]) -> AxisFacts:
+    other = "depth" if axis == "width" else "width"
+    base = min(run[other] for run in runs)
+    move = MOVES.get(rule, (0.0, 0.0))[axis == "depth"]
+    by_size: dict[int, list[Run]] = {}
+    for run in runs:
+        if run[other] == base:
+            by_size.setdefault(run[axis], []).append(run)
+    smallest = min(by_size)
+    curves = []
+    for size, members in sorted(by_size.items()):
+        best = -7.0 + move * math.log2(size / smallest)
+        optimum = Estimate(2**best, 2 ** (best - 0.1), 2 ** (best + 0.1))
+        seen = points(members, "lr", "train_loss")
+        lowest = min((point.loss for point in seen if point.loss is not None), default=None)
+        edge = min((point.at for point in seen if point.diverged == point.runs), default=None)
+        place = (size, base) if axis == "width" else (base, size)
+        curves.append(Curve(*place, seen, optimum, lowest, True, "found", edge and edge / 2**0.5, "edge"))
+    outcome = "drifts" if abs(move) > 0.25 else "transfers"
+    ends = tuple((float(size), 2 ** (-7.0 + move * math.log2(size / smallest))) for size in (smallest, max(by_size)))
+    share = Estimate(100 * move**2, 100 * move**2 - 0.2, 100 * move**2 + 0.2)
+    carried = Carried(f"{axis} {max(by_size)}, {other} {base}", "measured", "so much more", Estimate(0.01), share)
+    drift = Estimate(move, move - 0.1, move + 0.1)
+    said = f"the optimum moves by {move:+.2f} octaves per doubling of {axis}"
+    return AxisFacts(axis, f"{other} {base}", outcome, said, tuple(curves), drift, ends, carried=carried)

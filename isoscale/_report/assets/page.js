@@ -1,9 +1,21 @@
-// Replaces each still drawing by its interactive twin. Everything it needs is in the page; no expression is compiled
-// by the browser (`ast: true` walks them), so the page's policy can forbid eval.
-(() => {
+// Replaces each still drawing by its interactive twin. Everything it needs is in the page. The libraries are unpacked
+// into script elements whose hashes the page's policy names; no expression is compiled by the browser (`ast: true`
+// walks them), so the policy can forbid eval. A browser that cannot unpack keeps the still drawings.
+(async () => {
   "use strict";
+  if (!("DecompressionStream" in window)) return;
+
+  const unpacked = (block) => {
+    const bytes = Uint8Array.from(atob(block.textContent), (character) => character.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  for (const block of document.querySelectorAll("script.packed[id^=library-]")) {
+    const script = document.createElement("script");
+    script.textContent = await unpacked(block);
+    document.head.append(script);
+  }
+  const specs = JSON.parse(await unpacked(document.getElementById("specs")));
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const specs = read("specs");
   const config = read("config");
   const themes = read("themes");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -35,17 +47,24 @@
     box.classList.add("drawn");
   };
 
+  // What the reader sees first, then the rest while the browser has nothing else to do.
+  const idle = () => new Promise((resolve) => {
+    "requestIdleCallback" in window ? requestIdleCallback(resolve, { timeout: 1000 }) : setTimeout(resolve, 20);
+  });
   const drawAll = async () => {
     const mine = ++round;
     const theme = themes[dark.matches ? "dark" : "light"];
-    for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    const figures = [...document.querySelectorAll("figure[data-chart]")];
+    const near = figures.filter((figure) => Math.abs(figure.getBoundingClientRect().top) < 1.5 * innerHeight);
+    for (const figure of [...near, ...figures.filter((figure) => !near.includes(figure))]) {
+      if (!near.includes(figure)) await idle();
       if (mine !== round) return;
       await draw(figure, specs[figure.dataset.chart], theme);
-      await new Promise((resolve) => setTimeout(resolve));
+      if (figure === near.at(-1)) performance.mark("first screen");
     }
     document.documentElement.dataset.drawn = String(views.size);
   };
 
   dark.addEventListener("change", drawAll);
-  drawAll();
+  await drawAll();
 })();
