@@ -39,7 +39,7 @@ def save(script: str, claims: Sequence[Claim], facts: Mapping[str, object], name
         print(claim.line(), flush=True)
     rows = [asdict(claim) | {"holds": claim.holds} for claim in claims]
     record = {"command": f"python bench/{script}.py", "claims": rows, "facts": facts}
-    text = json.dumps(_finite(record), indent=1, allow_nan=False)
+    text = json.dumps(_finite(record), indent=1, allow_nan=False, default=str)  # exact exponents as "1/2"
     (FACTS / f"{name or script}.json").write_text(text + "\n")
 
 

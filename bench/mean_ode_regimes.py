@@ -47,6 +47,8 @@ def lazy_claims() -> tuple[list[Claim], dict[str, object]]:
                for x in ("move", "nonlinearity")]  # fmt: skip
     claims += [Claim("C10", f"symmetry broken (control): order in alpha, k={k}", order(skewed, k, 16, 32), 0.85, 1.15)
                for k in (1, 5, 10, 20)]  # fmt: skip
+    late = order(skewed, 20, 32, 64)
+    claims.append(Claim("C10", "symmetry broken (control): order in alpha, k=20, 32 to 64", late, 0.85, 1.15))
     claims.append(Claim("C11", "least error to the lazy limit: exponent in LM", best.slope.value, -0.40, -0.30))
     facts = {"lazy": [asdict(p) for p in points], "broken": [asdict(p) for p in skewed], "best alpha": asdict(best)}
     return claims, facts

@@ -164,7 +164,6 @@ def _normal(seed: int, *shape: int) -> Tensor:
 def setting_a(D: int = 10, din: int = 5, dout: int = 1, n: int = 10, seed: int = 0, **changes: object) -> Setting:
     """A: frozen random embeddings W_E ~ N(0, 1/din), W_U ~ N(0, dout): h and b are Theta(1). r = din + dout."""
     X, Y = _normal(4 * seed, n, din), _normal(4 * seed + 1, n, dout)
-    # Rows are drawn one after the other, so those of a smaller D are the first rows of a larger one.
     W_E, W_U = _normal(4 * seed + 2, D, din) / math.sqrt(din), _normal(4 * seed + 3, D, dout)
     return Setting(X, Y, W_E, W_U * math.sqrt(dout), **changes)  # type: ignore[arg-type]
 
@@ -176,5 +175,11 @@ def setting_b(D: int = 10, n: int = 10, seed: int = 0, **changes: object) -> Set
 
 
 def setting_f(D: int = 10, n: int = 10, seed: int = 0, **changes: object) -> Setting:
-    """F(D): A with dout = 5 whatever D, nested rows. r = min(D, 10)."""
-    return setting_a(D, 5, 5, n, seed, **changes)
+    """F(D): A with dout = 5 whatever D; the rows of W_E, W_U of a smaller D are the first of a larger one's.
+
+    r = min(D, 10).
+    """
+    # torch draws normals in blocks of 16, with another order in a last block that is not full: draw whole blocks.
+    rows = 16 * math.ceil(D / 16)
+    whole = setting_a(rows, 5, 5, n, seed)
+    return Setting(whole.X, whole.Y, whole.W_E[:D], whole.W_U[:D], **changes)  # type: ignore[arg-type]
