@@ -1,5 +1,6 @@
 """Guards: what silently undoes a plan during training is found before the first step, with the call that mends it."""
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from isoscale._plan.naming import listed, matched, unwrapped
 from isoscale._plan.settings import Setting
 
 _SAME = 1e-6
+_MEND = "groups from plan.param_groups(model, lr=...)"
 
 
 def per_group(settings: Sequence[Setting], optimizer: torch.optim.Optimizer, value: float) -> list[float]:
@@ -52,7 +54,7 @@ def check_scheduler(settings: Sequence[Setting], scheduler: Any) -> None:
         _eta_min(float(scheduler.eta_min), ratios, name)
     elif isinstance(scheduler, lr_scheduler.LambdaLR | lr_scheduler.MultiplicativeLR) and _several(scheduler):
         raise PlanError(f"{name} has one function per group: ratios drift apart. Give one function for all groups.")
-    _in_ratio([float(group["lr"]) for group in groups], ratios, name, "lr", "groups from plan.param_groups(...)")
+    _in_ratio([float(group["lr"]) for group in groups], ratios, name, "lr", _MEND)
 
 
 def check_optimizer(settings: Sequence[Setting], optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
@@ -72,16 +74,30 @@ def check_optimizer(settings: Sequence[Setting], optimizer_name: str, optimizer:
                 f"{leader.name} and {listed(mixed)} share a parameter group and need different settings: build the "
                 "groups with plan.param_groups(model, lr=...)."
             )
-    lr = [float(group["lr"]) for group in groups]
-    what = type(optimizer).__name__
-    mend = "groups from plan.param_groups(model, lr=...)"
-    _in_ratio(lr, [leader.lr for leader in leaders], what, "lr", mend)
-    if all("eps" in group for group in groups):
-        _in_ratio([float(group["eps"]) for group in groups], [leader.eps for leader in leaders], what, "eps", mend)
-    decayed = [(group, leader) for group, leader in zip(groups, leaders) if group.get("weight_decay")]
     independent = optimizer_name == "adamw_independent"
-    expected = [leader.decay / leader.lr if independent else leader.decay for _, leader in decayed]
-    _in_ratio([float(group["weight_decay"]) for group, _ in decayed], expected, what, "weight_decay", mend)
+    ratio = {
+        "lr": [leader.lr for leader in leaders],
+        "eps": [leader.eps for leader in leaders],
+        "weight_decay": [leader.decay / leader.lr if independent else leader.decay for leader in leaders],
+    }
+    for what, ratios in ratio.items():
+        # A group without decay (no_decay) is the user's choice, and SGD has no eps.
+        live = [(float(group[what]), each) for group, each in zip(groups, ratios) if group.get(what)]
+        _in_ratio([value for value, _ in live], [each for _, each in live], type(optimizer).__name__, what, _MEND)
+    for what in ("eps", "weight_decay"):
+        _not_overruled(optimizer, what, {float(group[what]) for group in groups if what in group})
+
+
+def _not_overruled(optimizer: torch.optim.Optimizer, what: str, live: set[float]) -> None:
+    """Raise where a value given to the optimizer's constructor does nothing, since every group has its own."""
+    own = inspect.signature(type(optimizer)).parameters.get(what)
+    given = optimizer.defaults.get(what)
+    if own is None or given is None or given == own.default or not live or live == {float(given)}:
+        return
+    raise PlanError(
+        f"{what}={given:g} was given to {type(optimizer).__name__}(...), and the groups, which have {what} "
+        f"{sorted(live)}, overrule it: it is never used. Give it to plan.param_groups(model, lr=..., {what}={given:g})."
+    )
 
 
 def unwrapped_in(known: Mapping[str, object], name: str) -> str:

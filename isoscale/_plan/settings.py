@@ -1,5 +1,6 @@
 """From facts about a parameter to what it gets: read the rule's row, then move multipliers into it."""
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Literal
 
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Parameter, Structure
-from isoscale._rules import ONE, Entry, Power, Rule, fold
+from isoscale._rules import ONE, Entry, Power, Role, Rule, fold
 
 Mode = Literal["fold", "explicit"]
 
@@ -86,7 +87,13 @@ def row_of(parameter: Parameter, rule: Rule, optimizer: str) -> Entry:
     inside = parameter.stream is not None
     if parameter.tail and not inside:
         raise PlanError(f"{parameter.name} is the tail of a branch but lies in no stream: its depth is unknown.")
-    return rule.entry(parameter.role, inside, optimizer, tail=parameter.tail)
+    return _entry(rule, parameter.role, inside, optimizer, parameter.tail)
+
+
+@functools.lru_cache(maxsize=1024)
+def _entry(rule: Rule, role: Role, inside: bool, optimizer: str, tail: bool) -> Entry:
+    # A network has hundreds of parameters and a handful of rows.
+    return rule.entry(role, inside, optimizer, tail=tail)
 
 
 def readout_multiplier(parameter: Parameter, rule: Rule, optimizer: str) -> Power:
@@ -96,7 +103,7 @@ def readout_multiplier(parameter: Parameter, rule: Rule, optimizer: str) -> Powe
     """
     if not parameter.readout or parameter.role == "output":
         return ONE
-    readout = rule.entry("output", False, optimizer).multiplier.without("fan_out")
+    readout = _entry(rule, "output", False, optimizer, False).multiplier.without("fan_out")
     return Power(fan_out=readout.fan_in)
 
 
@@ -120,18 +127,35 @@ def leaves_alone(rule: Rule) -> bool:
     return constant and rule.branch_multiplier == ONE and all(multiplier == ONE for multiplier in written)
 
 
+@dataclass(frozen=True)
+class Folded:
+    """A row of the table with a multiplier moved into it: for its optimizer, and for SGD (the gradient's metric)."""
+
+    multiplier: Power
+    entry: Entry
+    descent: Entry
+
+    @functools.cached_property
+    def exponents(self) -> dict[str, str]:
+        powers = {"std": self.entry.std, "lr": self.entry.lr, "eps": self.entry.eps, "decay": self.entry.decay}
+        return {name: power.spelled for name, power in {"multiplier": self.multiplier, **powers}.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _folded(entry: Entry, descent: Entry, multiplier: Power) -> Folded:
+    return Folded(multiplier, fold(entry, multiplier), fold(descent, multiplier))
+
+
 def _setting(
     parameter: Parameter, structure: Structure, rule: Rule, optimizer: str, hooked: Power, logits: float
 ) -> Setting:
     sizes = sizes_of(parameter, structure)
     plain = leaves_alone(rule)
-    entry = row_of(parameter, rule, optimizer)
-    total = entry.multiplier * readout_multiplier(parameter, rule, optimizer)
-    folded = fold(entry, total / hooked)
-    descent = fold(row_of(parameter, rule, "sgd"), total / hooked)
+    entry, descent = row_of(parameter, rule, optimizer), row_of(parameter, rule, "sgd")
+    folded = _folded(entry, descent, entry.multiplier * readout_multiplier(parameter, rule, optimizer) / hooked)
     # What is no power of growth (the model's own constants, a logit scale) moves by the same algebra, as a number.
     number = 1.0 if plain else logits / parameter.existing
-    moved, moved_descent = _moved(entry, number), _moved(row_of(parameter, rule, "sgd"), number)
+    moved, moved_descent = _moved(entry, number), _moved(descent, number)
     return Setting(
         name=parameter.name,
         shape=tuple(parameter.shape),
@@ -140,24 +164,18 @@ def _setting(
         stream=parameter.stream,
         tail=parameter.tail,
         readout=parameter.readout,
-        multiplier=(total / hooked).at(**sizes) * number,
+        multiplier=folded.multiplier.at(**sizes) * number,
         hooked=hooked.at(**sizes),
         existing=parameter.existing,
         own_init=plain,
         base_rms=parameter.base_rms,
         base_mean=parameter.base_mean,
-        std=folded.std.at(**sizes) * moved["std"],
-        lr=folded.lr.at(**sizes) * moved["lr"],
-        eps=folded.eps.at(**sizes) * moved["eps"],
-        decay=folded.decay.at(**sizes) * moved["decay"],
-        metric=descent.lr.at(**sizes) * moved_descent["lr"],
-        exponents={
-            "multiplier": (total / hooked).spelled,
-            "std": folded.std.spelled,
-            "lr": folded.lr.spelled,
-            "eps": folded.eps.spelled,
-            "decay": folded.decay.spelled,
-        },
+        std=folded.entry.std.at(**sizes) * moved["std"],
+        lr=folded.entry.lr.at(**sizes) * moved["lr"],
+        eps=folded.entry.eps.at(**sizes) * moved["eps"],
+        decay=folded.entry.decay.at(**sizes) * moved["decay"],
+        metric=folded.descent.lr.at(**sizes) * moved_descent["lr"],
+        exponents=folded.exponents,
         reason=entry.reason,
         source=entry.source,
         evidence=parameter.evidence,

@@ -159,6 +159,16 @@ def test_a_plain_optimizer_or_another_class_is_refused(live) -> None:
         plan.check_optimizer(torch.optim.RAdam(plan.param_groups(model, lr=1e-2)))
 
 
+@pytest.mark.parametrize("what", [{"weight_decay": 0.3}, {"eps": 1e-4}])
+def test_a_value_that_the_groups_overrule_is_told(what: dict) -> None:
+    plan, model = planned(), built(0, **TARGET)
+    (name,) = what
+    with pytest.raises(PlanError, match=rf"{name}=.* was given to AdamW.*param_groups\(model, lr=\.\.\., {name}="):
+        plan.check_optimizer(torch.optim.AdamW(plan.param_groups(model, lr=1e-2), **what))
+    plan.check_optimizer(torch.optim.AdamW(plan.param_groups(model, lr=1e-2, **what)))
+    plan.check_optimizer(torch.optim.AdamW(plan.param_groups(model, lr=1e-2), lr=9.0, betas=(0.8, 0.9)))
+
+
 def test_a_restored_optimizer_passes(live) -> None:
     plan, optimizer = live
     again = plan.optimizer(built(1, **TARGET), lr=5.0)
@@ -210,3 +220,42 @@ def test_at_base_size_clipping_is_torchs_bit_for_bit() -> None:
     assert torch.equal(ours, theirs)
     for one, other in zip(models[0].parameters(), models[1].parameters()):
         assert torch.equal(one.grad, other.grad)
+
+
+def slope(values: list[float]) -> float:
+    """Of log2(value) over doublings."""
+    x = torch.arange(len(values), dtype=torch.float64)
+    y = torch.tensor(values, dtype=torch.float64).log2()
+    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+
+
+@pytest.mark.parametrize("axis", ["width", "depth"])
+def test_a_threshold_keeps_its_meaning_over_sizes(axis: str) -> None:
+    """The planned norm's declared rate over size is 0, torch's norm grows.
+
+    Looked at after 20 steps: at the start the readout's random output, which fades as n^-1/2, moves every norm.
+    """
+    torch.manual_seed(5)
+    x, y = torch.randn(64, 6), torch.randn(64, 3)
+    base = {"width": 32, "depth": 2}
+    ours, plain = [], []
+    for growth in (1, 2, 4, 8):
+        target = {**base, axis: base[axis] * growth}
+        structure = facts(base, target)
+        plan = compose(structure, get_rule("depth_mup"), base=base, target=target, optimizer="adamw")
+        norms = torch.tensor([norms_after(plan, built(seed, **target), x, y, 20) for seed in range(3)]).mean(0)
+        ours.append(float(norms[0]))
+        plain.append(float(norms[1]))
+    assert abs(slope(ours)) < 0.1
+    assert slope(plain) > 0.2
+
+
+def norms_after(plan, model, x, y, steps: int) -> tuple[float, float]:
+    """The planned norm and torch's, of the gradient after some training."""
+    optimizer = plan.optimizer(plan.init_(model), lr=3e-3)
+    for _ in range(steps):
+        optimizer.step()
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    return float(plan.clip_grad_norm_(model, 1e9)), float(torch.nn.utils.get_total_norm(gradients))

@@ -247,3 +247,34 @@ def test_trained_loaded_or_broken_models_are_refused() -> None:
         model = Toy(**TARGET)
     with pytest.raises(PlanError, match="meta device"):
         plan.init_(model)
+
+
+@pytest.fixture
+def one_rank():
+    dist = torch.distributed
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs torch.distributed with gloo")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_sharded_model_is_initialised_and_grouped_like_a_whole_one(one_rank) -> None:
+    """A peer kept facts on tensors, which sharding drops."""
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    plan, whole, sharded = planned(), built(0, **TARGET), built(0, **TARGET)
+    for block in sharded.blocks:
+        torch.distributed.fsdp.fully_shard(block, mesh=mesh)
+    torch.distributed.fsdp.fully_shard(sharded, mesh=mesh)
+    assert isinstance(sharded.stem.weight, torch.distributed.tensor.DTensor)
+    plan.init_(whole)
+    plan.init_(sharded)
+    x = torch.linspace(-1, 1, 30).reshape(5, 6)
+    for model in (whole, sharded):
+        optimizer = plan.optimizer(model, lr=1e-2)
+        plan.check_optimizer(optimizer)
+        model(x).square().mean().backward()
+        plan.clip_grad_norm_(model, 0.1)
+        optimizer.step()
+    for one, other in zip(whole.parameters(), sharded.parameters()):
+        assert torch.allclose(one, other.full_tensor(), atol=1e-6)
