@@ -97,6 +97,8 @@ def _against(
     fit, tolerance = moved.slope, bounds.tolerance
     if fit is not None and (fit.low > 0 or fit.high < 0) and abs(fit.estimate) > tolerance:
         return f"{found}: more than {tolerance:g}"
+    if carried is not None and carried.status == "diverges" and 2 * carried.diverged > carried.seeds:
+        return carried.sentence
     per = f"{scale.unit} per doubling of {moved.axis}"
     if moved.below is not None and moved.below < -tolerance:
         return f"the optimum falls by more than {-moved.below:.2f} {per}: {moved.bound_sentence}"
@@ -104,8 +106,6 @@ def _against(
         return f"the optimum rises by more than {moved.above:.2f} {per}: {moved.bound_sentence}"
     if carried is None:
         return None
-    if carried.status == "diverges" and 2 * carried.diverged > carried.seeds:
-        return carried.sentence
     costly = carried.percent_low is not None and carried.percent_low > bounds.regret_percent
     if costly and base is not None and _apart(base, last):
         return f"{carried.sentence}, more than the {bounds.regret_percent:g}% allowed" + (f"; {found}" if found else "")

@@ -12,8 +12,8 @@ from isoscale._transfer.fact import Fact
 from isoscale._transfer.optimum import Optimum, fitted, unit_of
 from isoscale._transfer.scale import Scale
 
-DRAWS = 4000
-POSITIONS = 121
+DRAWS = 2000
+POSITIONS = 61
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,8 @@ def two_way(x: Array, y: Array) -> Means | None:
     rest = float((residual**2).sum())
     z = np.where(ran, x - (np.where(ran, x, 0.0).sum(1) / ran.sum(1))[:, None], 0.0)
     between = float((((residual * z).sum(1) ** 2) / (z**2).sum(1)).sum())
-    floor = (
-        1e-18 + 1e-16 * float(np.abs(mean).max()) ** 2
-    )  # two identical seeds carry no noise; keep the algebra finite
+    # identical seeds carry no noise: keep the algebra well conditioned
+    floor = 1e-18 + 1e-8 * float(np.ptp(mean)) ** 2
     if df <= seeds - 1:
         return Means(x, mean, spread, max(rest / df, floor), df, 0.0, seeds - 1, seeds)
     noise, slopes = max((rest - between) / (df - seeds + 1), floor), between / (seeds - 1)
