@@ -6,6 +6,7 @@ from isoscale._report.figures import slope_text
 from isoscale._report.findings import Carried, ReportFacts, RuleFacts
 from isoscale._report.typeset import sentence, signed
 
+_BRIEF = 220
 _ORDER = ("transfers", "drifts", "cannot tell")
 
 
@@ -47,12 +48,17 @@ def why(rule: RuleFacts) -> str:
     """The verdict on one rule in a sentence: the numbers where there are numbers, else what is missing."""
     decisive = [axis for axis in rule.axes if axis.outcome == rule.outcome]
     if rule.outcome == "cannot tell" or any(axis.drift is None or axis.drift.value is None for axis in decisive):
-        return " ".join(f"{axis.axis.capitalize()}: {sentence(axis.sentence)}" for axis in decisive)
+        return " ".join(f"{axis.axis.capitalize()}: {sentence(_brief(axis.sentence))}" for axis in decisive)
     moves = " and ".join(f"{slope_text(axis.drift)} per doubling of {axis.axis}" for axis in decisive)
     text = f"Best value moves by {moves} ({rule.axes[0].unit}, 95% intervals)."
     costs = [axis.carried for axis in decisive if axis.carried is not None and axis.carried.percent is not None]
     paid = " and ".join(f"{percent(one)} at {one.target}" for one in costs)
     return text + (f" Carrying it costs {paid}." if paid else "")
+
+
+def _brief(text: str) -> str:
+    """A long sentence's first clause; the whole of it stands beside the curves."""
+    return text if len(text) <= _BRIEF else f"{text.split('; ')[0]} (more below)"
 
 
 def percent(carried: Carried) -> str:

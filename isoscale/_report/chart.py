@@ -94,6 +94,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """A short text above or below a point of a curve, in its name and tone: tells sizes apart without colour."""
+
+    x: float
+    y: float
+    text: str
+    name: str
+    tone: str
+    below: bool = False
+
+
+@dataclass(frozen=True)
 class Chart:
     """A figure: `alt` says in words what it shows, `table` holds the same numbers. `plain_note` stands where a mark has
     no note of its own."""
@@ -108,6 +120,7 @@ class Chart:
     plain_note: str = ""
     bands: tuple[Band, ...] = ()
     labels: tuple[Label, ...] = ()
+    tags: tuple[Tag, ...] = ()
     strip: tuple[StripRow, ...] = ()
     show_y: bool = True
     height: int = 220

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from isoscale._report.chart import Axis, Chart, Event, Mark, Series, StripRow, Table
+from isoscale._report.chart import Axis, Chart, Event, Mark, Series, StripRow, Table, Tag
 from isoscale._report.findings import AxisFacts, Curve, Estimate, Point, ReportFacts, RuleFacts
 from isoscale._report.theme import outcome_tone, size_tone
 from isoscale._report.typeset import decade_ticks, even_ticks, number, octave_ticks, power_of_two, signed
@@ -83,9 +83,25 @@ def loss_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Fra
         series=tuple(one for one in series if one.marks),
         table=_loss_table(facts, axis),
         plain_note="every seed finished",
+        tags=tuple(_tags(axis, tones, ceiling)),
         series_label="size",
         strip=tuple(_strip_row(axis, curve, tone) for curve, tone in zip(curves, tones)),
     )
+
+
+def _tags(axis: AxisFacts, tones: list[str], ceiling: float) -> Iterable[Tag]:
+    """The smallest and the largest size, named at the left ends of their curves, on the sides away from each other."""
+    ends: dict[int, Tag] = {}
+    for curve, tone in zip(axis.curves, tones):
+        size = axis.size(curve)
+        first = next(((point.at, point.loss) for point in curve.points if point.loss is not None), None)
+        if first is not None:
+            ends[size] = Tag(first[0], min(first[1], ceiling), str(size), f"{axis.axis} {size}", tone)
+    if ends:
+        small, large = ends[min(ends)], ends[max(ends)]
+        yield replace(small, below=small.y < large.y)
+        if large is not small:
+            yield replace(large, below=large.y <= small.y)
 
 
 def _marks(points: Iterable[Point], ceiling: float) -> Iterable[Mark]:
@@ -153,7 +169,13 @@ def _loss_table(facts: ReportFacts, axis: AxisFacts) -> Table:
     at = sorted({point.at for curve in axis.curves for point in curve.points})
     cells = [{point.at: _cell(point) for point in curve.points} for curve in axis.curves]
     rows = [(_row_name(facts, value), *(column.get(value, "–") for column in cells)) for value in at]
-    rows.append((f"best {facts.hyperparameter}", *(optimum_words(facts, curve) for curve in axis.curves)))
+    best = [curve.optimum or Estimate(None) for curve in axis.curves]
+    for name, values in (
+        (f"best {facts.hyperparameter}", [one.value for one in best]),
+        ("95% from", [one.low for one in best]),
+        ("95% to", [one.high for one in best]),
+    ):
+        rows.append((name, *("–" if value is None else say(facts, value) for value in values)))
     edges = ("–" if curve.edge is None else say(facts, curve.edge) for curve in axis.curves)
     rows.append(("stability edge", *edges))
     columns = (facts.hyperparameter, *(f"{axis.axis} {axis.size(curve)}" for curve in axis.curves))
@@ -201,14 +223,20 @@ def drift_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Fr
         x=Axis(axis.axis, (low, high), tuple((float(size), str(size)) for size in sizes), log=True),
         y=shared.optimum,
         series=tuple(one for one in series if one.marks),
-        table=Table(
-            f"Best {facts.hyperparameter} against {axis.axis}",
-            (axis.axis, f"best {facts.hyperparameter} (95% interval)", "in words"),
-            tuple((str(axis.size(curve)), optimum_words(facts, curve), curve.sentence) for curve in axis.curves),
-        ),
+        table=_drift_table(facts, axis),
         series_label="what",
         height=140,
     )
+
+
+def _drift_table(facts: ReportFacts, axis: AxisFacts) -> Table:
+    """The optima, with a remark on those that were not found."""
+    remarks = ["" if curve.found else curve.sentence for curve in axis.curves]
+    rows = [(str(axis.size(curve)), optimum_words(facts, curve)) for curve in axis.curves]
+    title, columns = f"Best {facts.hyperparameter} against {axis.axis}", (axis.axis, "95% interval in brackets")
+    if any(remarks):
+        return Table(title, (*columns, "remark"), tuple((*row, remark) for row, remark in zip(rows, remarks)))
+    return Table(title, columns, tuple(rows))
 
 
 def _optimum_mark(facts: ReportFacts, size: int, curve: Curve, optimum: Estimate, shared: Frames) -> Mark:

@@ -16,14 +16,14 @@ _Row = tuple[str, str, Estimate]
 
 
 def _forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series, ...], Axis]:
-    """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker;
-    behind them a tick at zero."""
+    """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker (all
+    over the frame where nothing is known); behind them a tick at zero."""
     zero = tuple(Mark(0.0, float(row), y_range=(row - 0.24, row + 0.16)) for row in range(len(rows)))
     series = [Series("zero", "zero", zero, size="none")]
     for index, (name, outcome, estimate) in enumerate(rows):
         y = float(len(rows) - 1 - index)
-        reach = estimate.within(domain)
         known = estimate.value is not None
+        reach = estimate.within(domain) if known else estimate.within(domain) or domain
         at = estimate.value if estimate.value is not None else sum(reach or domain) / 2
         mark = Mark(at, y, x_range=reach, note=outcome)
         shape, hollow = _SHAPES.get(outcome, "square"), outcome not in ("transfers", "drifts")
@@ -53,12 +53,11 @@ def _span(rows: list[_Row], floor: tuple[float, float]) -> tuple[float, float]:
 def answer_chart(facts: ReportFacts) -> Chart | None:
     """How far the best hyperparameter moves per doubling, against the tolerated band: one row a rule and axis."""
     pairs = [(rule, axis) for name in facts.optimizers for rule in facts.under(name) for axis in rule.axes]
-    rows = [(_title(facts, rule, axis), axis.outcome, axis.drift) for rule, axis in pairs if axis.drift is not None]
-    drawn: list[_Row] = [(name, outcome, drift) for name, outcome, drift in rows if drift is not None]
+    drawn = [(_title(facts, rule, axis), axis.outcome, axis.drift or Estimate(None)) for rule, axis in pairs]
     if not drawn:
         return None
     tolerance = facts.tolerance or 0.0
-    domain = _span(drawn, (-1.3 * tolerance - 0.05, 1.3 * tolerance + 0.05))
+    domain = _span(drawn, (-1.6 * (tolerance or 0.1), 1.6 * (tolerance or 0.1)))
     series, rows_axis = _forest(drawn, domain)
     every = [(_title(facts, rule, axis), slope_text(axis.drift), axis.outcome) for rule, axis in pairs]
     unit = pairs[0][1].unit
@@ -89,7 +88,9 @@ def _title(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts) -> str:
 
 
 def _short(drift: Estimate) -> str:
-    return slope_text(drift) if drift.value is None else signed(drift.value)
+    if drift.value is not None:
+        return signed(drift.value)
+    return "not known" if drift.within((0.0, 0.0)) is None else slope_text(drift)
 
 
 def regret_chart(facts: ReportFacts, optimizer: str) -> Chart | None:

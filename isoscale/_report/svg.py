@@ -19,7 +19,7 @@ def svg(chart: Chart) -> str:
     frame = _Frame(chart)
     parts = [
         *_bands(frame), *_axes(frame), *_lines(frame), *_whiskers(frame), *_points(frame),
-        *_labels(frame), *_strip(frame),
+        *_labels(frame), *_strip(frame), *_tags(frame),
     ]  # fmt: skip
     return (
         f'<svg class="still" viewBox="0 0 {width} {height}" aria-hidden="true" focusable="false">{"".join(parts)}</svg>'
@@ -127,6 +127,11 @@ def _outline(series: Series, x: float, y: float) -> str:
 def _labels(frame: _Frame) -> Iterable[str]:
     for label in frame.chart.labels:
         yield _text(frame.left, frame.y(label.y), label.text, kind="label")
+
+
+def _tags(frame: _Frame) -> Iterable[str]:
+    for tag in frame.chart.tags:
+        yield _text(frame.x(tag.x), frame.y(tag.y) + (16 if tag.below else -6), tag.text, "middle", f"tag t-{tag.tone}")
 
 
 def _strip(frame: _Frame) -> Iterable[str]:

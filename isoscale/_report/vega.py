@@ -81,7 +81,7 @@ def spec(chart: Chart) -> Spec:
             {"name": "xname", "value": chart.x.label},
             {"name": "yname", "value": chart.y.label},
         ],
-        "data": {"values": [*rows, *_strip_rows(chart, entries)]},
+        "data": {"values": [*rows, *_strip_rows(chart, entries), *_tag_rows(chart, entries)]},
         "transform": [
             {"calculate": "names[datum.s]", "as": "name"},
             {"calculate": "isValid(datum.n) ? datum.n : plain", "as": "n"},
@@ -97,7 +97,7 @@ def spec(chart: Chart) -> Spec:
                     "color": {"field": "s", "type": "nominal", "legend": None, "scale": colour},
                     "tooltip": _tooltip(chart),
                 },
-                "layer": [*layers, *_strip(chart)],
+                "layer": [*layers, *_strip(chart), *_tags(chart)],
             },
             *_labels(chart),
         ],
@@ -205,6 +205,28 @@ def _strip(chart: Chart) -> Iterable[Spec]:
                 },
                 "encoding": {"y": by_pixel, "tooltip": tooltip},
             }
+
+
+def _tag_rows(chart: Chart, entries: list[tuple[str, str]]) -> list[Spec]:
+    return [
+        {
+            "k": "tag",
+            "s": entries.index((tag.name, tag.tone)),
+            "x": _number(tag.x),
+            "y": _number(tag.y),
+            "text": tag.text,
+            "b": tag.below,
+        }
+        for tag in chart.tags
+    ]
+
+
+def _tags(chart: Chart) -> Iterable[Spec]:
+    if chart.tags:
+        shift = {"expr": "datum.b ? 12 : -10"}
+        look = {"type": "text", "baseline": "middle", "dy": shift, "fontSize": 11, "tooltip": None}
+        mine = [{"filter": "datum.k === 'tag'"}]
+        yield {"transform": mine, "mark": look, "encoding": {"text": {"field": "text"}, "tooltip": None}}
 
 
 def _band(chart: Chart, band: Band) -> Spec:

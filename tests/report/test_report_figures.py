@@ -28,6 +28,10 @@ def test_every_size_has_a_curve_with_its_minimum_and_interval(known) -> None:
     assert len({series.tone for series in lines}) == 4
     assert [math.log2(mark.x) for mark in minima(chart)] == pytest.approx([-7.0, -7.6, -8.2, -8.8])
     assert all(mark.x_range[0] < mark.x < mark.x_range[1] for mark in minima(chart))
+    assert [(tag.text, tag.tone) for tag in chart.tags] == [("3", lines[0].tone), ("24", lines[-1].tone)]
+    assert [tag.below for tag in chart.tags] == [False, True], (
+        "the small network's loss is the larger, so its tag is above"
+    )
 
 
 def test_diverged_runs_are_events_above_the_plot_and_no_points(known) -> None:
@@ -120,6 +124,17 @@ def test_a_drift_that_is_only_bounded_reaches_to_the_frame(known) -> None:
     assert row.size == "none"
     assert row.marks[0].x_range == (chart.x.domain[0], -0.4)
     assert slope_text(bounded.drift) == "below −0.40"
+
+
+def test_a_drift_nobody_knows_may_lie_anywhere(known) -> None:
+    rule, axis = panel(known)
+    blank = replace(axis, outcome="cannot tell", drift=None, line=())
+    chart = answer_chart(replace(known, rules=(replace(rule, axes=(blank,)),)))
+    row = next(series for series in chart.series if series.name == "sp · depth")
+    assert row.marks[0].x_range == chart.x.domain
+    assert (row.size, row.tone) == ("none", "unclear")
+    assert chart.labels[0].text.endswith("not known")
+    assert answer_chart(replace(known, rules=())) is None
 
 
 def test_regret_and_cost_show_what_carrying_and_tuning_cost(known) -> None:

@@ -41,7 +41,7 @@ def test_a_specification_is_plain_json_with_a_row_for_every_mark(charts) -> None
         assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
         rows = drawn["data"]["values"]
         marks = sum(len(series.marks) for series in chart.series)
-        assert sum("y" in row for row in rows) == marks
+        assert sum("y" in row for row in rows) == marks + len(chart.tags)
         assert sum("r" in row for row in rows) == sum(len(row.events) for row in chart.strip)
         assert "$schema" not in drawn
 
