@@ -102,6 +102,21 @@ def test_running_again_does_nothing_and_extending_adds_only_what_is_new(tmp_path
     assert again.batches == []
 
 
+def test_the_work_of_the_queue_grows_with_the_units_alone(tmp_path: Path) -> None:
+    """Statements to the store: a few for a sweep, a few for each unit, none for each configuration."""
+    counts = []
+    for configurations in (100, 400):
+        with Store(tmp_path / f"{configurations}.sqlite") as store:
+            many, statements = [config(seed=seed) for seed in range(configurations)], []
+            store._session().connection.set_trace_callback(lambda text, seen=statements: seen.append(text.split()[0]))
+            sweep(train, many, store=store, workers=0, batch=configurations // 4)
+            statements = [word for word in statements if word not in ("INSERT", "--")]
+            counts.append(statements.count("SELECT") - configurations)  # one look-up of each when it is added
+            store._session().connection.set_trace_callback(None)
+    assert abs(counts[1] - counts[0]) <= 4
+    assert counts[0] < 80
+
+
 def test_workers_give_the_same_records_as_this_process(tmp_path: Path) -> None:
     alone = sweep(train, GRID, store=tmp_path / "a.sqlite", workers=0)
     assert sweep(train, GRID, store=tmp_path / "b.sqlite", workers=2, batch=2) == alone

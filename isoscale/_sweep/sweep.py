@@ -89,8 +89,10 @@ def _enqueue(
 ) -> tuple[str, ...]:
     """Queue what the store does not know, and return the units that hold `wanted`."""
     identities = list(wanted)
-    while missing := [identity for identity in identities if identity not in (known := store.units_of(identities))]:
+    known = store.units_of(identities)
+    while missing := [identity for identity in identities if identity not in known]:
         store.add(make_units(name, (wanted[identity] for identity in missing), batch, cost))
+        known = store.units_of(identities)
     ids = tuple(dict.fromkeys(known[identity] for identity in identities))
     others = sorted({state.train for state in store.states(ids)} - {name})
     if others:
