@@ -1,0 +1,1 @@
+"""Dynamical mean-field theory of residual networks: the limit of infinite width and depth, in one causal pass."""
