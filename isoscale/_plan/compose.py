@@ -62,7 +62,8 @@ def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) 
                 if branch.hook is not None:
                     mend = 'plan with mode="explicit", which multiplies by a forward hook'
                 found.append(f"{branch.refusal}; the branch must shrink with depth: {mend}")
-    if rule.entry("output", False, optimizer).multiplier.fan_in != 0 and _wider(structure):
+    tied = any(hook in hooked for parameter in structure.parameters.values() for hook in _modules_of(parameter.aliases))
+    if rule.entry("output", False, optimizer).multiplier.fan_in != 0 and _wider(structure) and not tied:
         found += [f"{refusal}; the readout must shrink with width" for refusal in structure.refusals]
     found += [
         f"{attention.refusal}; with a head size growing from {attention.base_size} to {attention.size} the logits need "
@@ -72,6 +73,10 @@ def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) 
     ]
     if found:
         raise PlanError(f"rule {rule.name!r} needs multipliers that cannot be placed: {listed(found, 3)}.")
+
+
+def _modules_of(names: Sequence[str]) -> list[str]:
+    return [name.rpartition(".")[0] for name in names]
 
 
 def _wider(structure: Structure) -> bool:

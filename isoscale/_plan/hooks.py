@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Structure
 from isoscale._plan.naming import module_named
 from isoscale._plan.settings import readout_multiplier, row_of, sizes_of
@@ -50,6 +51,11 @@ class OutputTimes:
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
         if isinstance(output, Tensor):
             return output * self.factor
+        if not isinstance(output, tuple):
+            raise PlanError(
+                f"a {type(module).__name__} that carries a multiplier returned a {type(output).__name__}: only a "
+                'tensor, or a tuple whose first item is the branch, can be multiplied. Plan with mode="fold".'
+            )
         return (output[0] * self.factor, *output[1:])
 
 
@@ -71,13 +77,17 @@ class Placement:
     takes: Mapping[str, Power]
 
 
-def place(structure: Structure, rule: Rule, optimizer: str, model: nn.Module) -> list[Placement]:
+def place(
+    structure: Structure, rule: Rule, optimizer: str, model: nn.Module, existing: Mapping[str, float] | None = None
+) -> list[Placement]:
     """Where explicit mode can put multipliers; whatever no module's output carries stays folded.
 
     A branch is multiplied at the module whose output it is; a readout, or a weight with a multiplier of its own, at
-    its own module if that is one of torch's linear ones.
+    its own module if that is one of torch's linear ones. `existing[branch]` is what the model's code already applies to
+    a branch that has no tails to divide it out of, target over base.
     """
     modules = dict(model.named_modules())
+    applied = existing or {}
     uses: dict[str, int] = {}
     for branch in structure.branches:
         for tail in branch.tails:
@@ -93,10 +103,32 @@ def place(structure: Structure, rule: Rule, optimizer: str, model: nn.Module) ->
                 and factor != 1.0
                 and all(uses[tail] == 1 for tail in branch.tails)
             ):
-                hook = Hook(branch.hook, "output", factor, f"branch {branch.name} of stream {stream.name}")
+                needed = factor / applied.get(branch.name, 1.0)
+                hook = Hook(branch.hook, "output", needed, f"branch {branch.name} of stream {stream.name}")
                 found.append(Placement(hook, dict.fromkeys(branch.tails, rule.branch_multiplier)))
     own = (_own(path, module, structure, rule, optimizer) for path, module in modules.items())
-    return found + [placement for placement in own if placement is not None]
+    return (
+        found + [placement for placement in own if placement is not None] + _tied(modules, structure, rule, optimizer)
+    )
+
+
+def _tied(modules: Mapping[str, nn.Module], structure: Structure, rule: Rule, optimizer: str) -> list[Placement]:
+    """Tied readouts that no norm can carry: the multiplier goes to the input of the linear layer that is tied.
+
+    An embedding and a readout have the same learning rate, eps and init ratio while the readout's multiplier is
+    explicit, so one weight can be both.
+    """
+    handed = any(parameter.readout and parameter.role != "output" for parameter in structure.parameters.values())
+    found = []
+    for parameter in structure.parameters.values() if structure.refusals and not handed else ():
+        for alias in parameter.aliases:
+            path = alias.removesuffix(".weight")
+            if path == alias or not isinstance(modules.get(path), nn.Linear) or parameter.role != "input":
+                continue
+            readout = replace(parameter, readout=True)
+            factor = readout_multiplier(readout, rule, optimizer).at(**sizes_of(parameter, structure))
+            found.append(Placement(Hook(path, "input", factor, f"readout tied to {parameter.name}"), {}))
+    return found if len(found) == len(structure.refusals) else []
 
 
 def merged(placements: Sequence[Placement]) -> tuple[tuple[Hook, ...], dict[str, Power]]:
@@ -166,17 +198,13 @@ def _own(path: str, module: nn.Module, structure: Structure, rule: Rule, optimiz
     return None
 
 
-def fires(hooks: Sequence[Hook], model: nn.Module, run: Callable[[nn.Module], Any]) -> set[str]:
-    """Paths of hooked modules whose forward really runs (`MultiheadAttention.out_proj`'s never does)."""
+def watch(hooks: Sequence[Hook], model: nn.Module) -> set[str]:
+    """A set that collects paths of hooked modules whose forward runs (`MultiheadAttention.out_proj`'s never does)."""
     seen: set[str] = set()
 
     def note(path: str) -> Callable[..., None]:
         return lambda module, args: seen.add(path)
 
-    handles = [module_named(model, hook.module).register_forward_pre_hook(note(hook.module)) for hook in hooks]
-    try:
-        run(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for hook in hooks:
+        module_named(model, hook.module).register_forward_pre_hook(note(hook.module))
     return seen

@@ -11,15 +11,14 @@ from torch import nn
 from isoscale._plan.compose import compose
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Structure
-from isoscale._plan.hooks import Placement, fires, place
+from isoscale._plan.hooks import Placement, place, watch
 from isoscale._plan.measure import measured
 from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
 from isoscale._plan.proof import prove
-from isoscale._plan.sizes import build_light, example
+from isoscale._plan.sizes import Tracer, build_light
 from isoscale._plan.structure import describe
-from isoscale._plan.trace import trace
-from isoscale._rules import Rule, get_optimizer, get_rule
+from isoscale._rules import ONE, Rule, get_optimizer, get_rule
 
 LARGE_BASE = 50_000_000
 """Elements of a base model above which the numeric proof is left to plan.verify."""
@@ -58,12 +57,15 @@ def plan(
         raise PlanError(f"postnorm={postnorm!r}: depth scaling of a post-norm stream is postnorm='refuse' or 'allow'.")
     if not isinstance(built := build_light(build, base), nn.Module):
         raise PlanError(f"the builder returned a {type(built).__name__} at {dict(base)}, not a torch.nn.Module.")
-    structure = describe(build, base, target, inputs, roles=roles, postnorm=postnorm)
+    # A rule that leaves depth alone multiplies no branch: a norm on the stream is no trouble then.
+    allowed = "allow" if table.branch_multiplier == ONE else postnorm
+    structure = describe(build, base, target, inputs, roles=roles, postnorm=allowed)
     structure = measured(structure, build, base)
-    structure = _proved(structure, build, base, inputs)
     placements = []
     if mode == "explicit":
-        placements = _firing(structure, table, optimizer, build, target, inputs)
+        existing = _constants(structure, lambda: describe(build, base, base, inputs, postnorm="allow"))
+        placements = _firing(structure, table, optimizer, build, target, inputs, existing)
+    structure = _proved(structure, build, base, inputs, {placement.hook.module for placement in placements})
     return compose(structure, table, base=base, target=target, optimizer=optimizer, mode=mode, placements=placements)
 
 
@@ -104,35 +106,49 @@ def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], targe
             ) from error
 
 
-def _proved(structure: Structure, build: Callable[..., nn.Module], base: Mapping[str, Any], inputs: Any) -> Structure:
+def _proved(
+    structure: Structure, build: Callable[..., nn.Module], base: Mapping[str, Any], inputs: Any, hooked: set[str]
+) -> Structure:
     """Check on the spot, in float64 at base size, that multiplying the tails multiplies the branches.
 
-    Raises PlanError where it does not. Where the check itself cannot run (a kernel without float64, a base too large to
-    run for real) the structure carries a warning that says so.
+    Raises PlanError where it does not and something is folded. Where the check itself cannot run (a kernel without
+    float64, a base too large to run for real) the structure carries a warning that says so.
     """
-    sampled = {
-        names: parameter.sampled for parameter in structure.parameters.values() if (names := parameter.base_names)
-    }
+    sampled = {each.base_names: each.sampled for each in structure.parameters.values()}
     if sum(sampled.values()) > LARGE_BASE:
-        return _warned(
-            structure, "the fold is not proved: the base model is large; plan.verify(build, inputs, size=...)"
-        )
+        return _warned(structure, "the fold is not proved, the base is large: plan.verify(build, inputs, size=...)")
     try:
         proof = prove(build, base, inputs, structure)
     except Exception as error:
-        return _warned(
-            structure, f"the fold is not proved, since the check cannot run: {type(error).__name__}: {error}"
-        )
-    if not proof.holds:
+        return _warned(structure, f"the fold is not proved, the check cannot run: {type(error).__name__}: {error}")
+    handed = any(parameter.readout and parameter.role != "output" for parameter in structure.parameters.values())
+    folded = handed or any(branch.tails and branch.hook not in hooked for branch in structure.branches)
+    if not proof.holds and folded:
         raise PlanError(
             f"the folded multipliers are not the branches' multipliers ({proof}): the traced tails are wrong for this "
-            "model, and training with them would be too. Please report the model; mode='explicit' does not need them."
+            "model, and training with them would be wrong without a sign. Please report the model; mode='explicit' "
+            "multiplies by hooks where branches are modules."
         )
     return structure
 
 
 def _warned(structure: Structure, sentence: str) -> Structure:
     return replace(structure, warnings=(*structure.warnings, sentence))
+
+
+def _constants(structure: Structure, at_base: Callable[[], Structure]) -> dict[str, float]:
+    """What the model's code already multiplies refused branches by, target over base (their tails cannot tell)."""
+    asked = [branch for branch in structure.branches if branch.refusal is not None and branch.constant != 1.0]
+    if not asked:
+        return {}
+    before = {branch.constant for branch in at_base().branches if branch.refusal is not None}
+    if len(before) != 1:
+        raise PlanError(
+            f"the code multiplies branch {asked[0].name} by {asked[0].constant:.4g}, and the base's branches of that "
+            f"kind by {sorted(before)}: what is there already cannot be told. End the branch with a linear layer."
+        )
+    constant = before.pop()
+    return {branch.name: branch.constant / constant for branch in asked}
 
 
 def _firing(
@@ -142,10 +158,16 @@ def _firing(
     build: Callable[..., nn.Module],
     target: Mapping[str, Any],
     inputs: Any,
+    existing: Mapping[str, float],
 ) -> list[Placement]:
     """Hooks that really fire on the target model, traced under fake tensors."""
-    model = build_light(build, target)
-    batch = example(model, inputs)
-    placements = place(structure, rule, optimizer, model)
-    fired = fires([placement.hook for placement in placements], model, lambda traced: trace(traced, batch))
-    return [placement for placement in placements if placement.hook.module in fired]
+    placements = place(structure, rule, optimizer, build_light(build, target), existing)
+    fired: list[set[str]] = []
+
+    def watched(**size: Any) -> nn.Module:
+        model = build(**size)
+        fired.append(watch([placement.hook for placement in placements], model))
+        return model
+
+    Tracer(watched, inputs)(target)
+    return [placement for placement in placements if placement.hook.module in set().union(*fired)]

@@ -219,3 +219,95 @@ def test_roles_can_be_given() -> None:
     made = plan(Toy, BASE, TARGET, roles={"blocks.*.expand.bias": "scalar"})
     assert {made[f"blocks.{i}.expand.bias"].role for i in range(8)} == {"scalar"}
     assert made["blocks.0.contract.bias"].role == "input"
+
+
+class GeluTail(nn.Module):
+    """Branches that end at a nonlinearity, times a constant of the code that shrinks with depth."""
+
+    def __init__(self, width: int, depth: int, power: float = 0.0) -> None:
+        super().__init__()
+        self.stem = nn.Linear(FEATURES, width)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.GELU()) for _ in range(depth))
+        self.head = nn.Linear(width, 3)
+        self.constant = 0.5 * depth**-power
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for block in self.blocks:
+            h = h + self.constant * block(h)
+        return self.head(h)
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        return Toy(1, 1).example_inputs()
+
+
+class OneMore(nn.Module):
+    """Gemma's norm: its gain is 1 + w, which no factor on w can multiply."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.layer_norm(x, x.shape[-1:]) * (1 + self.weight)
+
+
+class TiedModule(Tied):
+    """The readout is a module that shares the embedding's weight, behind a norm that cannot carry its multiplier."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(width, depth)
+        self.norm = OneMore(width)
+        self.head = nn.Linear(width, 11, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = self.embedding(tokens)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.head(self.norm(h))
+
+
+@pytest.mark.parametrize(("power", "factor"), [(0.0, 0.5), (0.5, None), (1.0, 2.0)])
+def test_a_refused_branch_is_hooked_by_what_its_code_lacks(power: float, factor: float | None) -> None:
+    def build(width: int, depth: int) -> nn.Module:
+        return GeluTail(width, depth, power)
+
+    with pytest.raises(PlanError, match=r"gelu.*mode=\"explicit\""):
+        plan(build, BASE, TARGET)
+    hooks = [hook for hook in plan(build, BASE, TARGET, mode="explicit").hooks if "branch" in hook.why]
+    assert [hook.factor for hook in hooks] == pytest.approx([1.0 if factor is None else factor] * 8)
+
+
+def test_a_tied_readout_that_no_norm_can_carry_is_hooked() -> None:
+    with pytest.raises(PlanError, match=r"readout must shrink with width"):
+        plan(TiedModule, BASE, TARGET)
+    made = plan(TiedModule, BASE, TARGET, mode="explicit")
+    (hook,) = [hook for hook in made.hooks if hook.side == "input"]
+    assert (hook.module, hook.factor) == ("head", 0.25)
+    model = built(0, TiedModule, **TARGET)
+    tokens = model.example_inputs()[0]
+    before = model(tokens)
+    made.init_(model)
+    assert made["embedding.weight"].lr == 1.0
+    assert rms(model(tokens)) < 0.5 * rms(before)
+
+
+class PostNorm(Toy):
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(width, depth)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for block, norm in zip(self.blocks, self.norms):
+            h = norm(h + block.contract(block.expand(h).relu()))
+        return self.head(h)
+
+
+def test_a_norm_on_the_stream_is_refused_where_depth_is_scaled() -> None:
+    with pytest.raises(ValueError, match="post-norm"):
+        plan(PostNorm, BASE, TARGET)
+    assert plan(PostNorm, BASE, TARGET, postnorm="allow")["blocks.0.contract.weight"].multiplier == 0.5
+    for rule in ("sp", "mup"):
+        assert plan(PostNorm, BASE, TARGET, rule=rule)["blocks.0.contract.weight"].multiplier == 1.0
