@@ -79,6 +79,12 @@ def _reach(rule: RuleFacts) -> str:
     return " and ".join(parts)
 
 
+def _name(rule: RuleFacts) -> str:
+    """The rule, with the axis along which it fails where it does not fail along every one: "mup (depth)"."""
+    fails = [axis.axis for axis in rule.axes if axis.outcome == "drifts"]
+    return f"{rule.rule} ({', '.join(fails)})" if 0 < len(fails) < len(rule.axes) else rule.rule
+
+
 def _names(rules: list[RuleFacts], word: str = "or") -> str:
-    names = [rule.rule for rule in rules]
+    names = [_name(rule) for rule in rules]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

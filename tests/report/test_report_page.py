@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from report_sample import known_facts, simulate
 
+from isoscale._report.answer import answers
 from isoscale._report.chart import Table
 from isoscale._report.html import Html, data, tag
 from isoscale._report.page import render, write_report
@@ -106,7 +107,7 @@ def test_the_answer_the_account_and_the_command_are_there(page) -> None:
     answer = next(text for attributes, text in reader.all("p") if attributes.get("class") == "answer")
     assert answer == (
         "With adamw and sgd: yes, under depth_mup: the best lr stays put from width 32 to 256 and from depth 3 to 24. "
-        "Not under sp or mup, where it drifts."
+        "Not under sp or mup (depth), where it drifts."
     )
     assert reader.all("code")[0][1] == "isoscale sweep spec.toml\nisoscale report runs.sqlite"
     cells = [text for name in ("td", "th") for _, text in reader.all(name)]
@@ -157,3 +158,22 @@ def test_the_same_facts_give_the_same_page(known, page, tmp_path) -> None:
 def test_the_code_of_the_page_holds_no_end_of_script(page) -> None:
     assert not [code for code in scripts() if re.search(r"</script|<!--", code, re.IGNORECASE)]
     assert page.count("</script") == page.count("<script")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "answer"),
+    [
+        (("drifts", "drifts"), "No: the best lr drifts under sp and mup."),
+        (("drifts", "cannot tell"), "Not under sp, where the best lr drifts. For mup, these runs cannot tell."),
+        (("cannot tell", "cannot tell"), "These runs cannot tell under sp or mup."),
+        (("cannot tell", "transfers"), "Yes, under mup: the best lr stays put from width 32 to 256 and from depth "
+         "3 to 24. For sp, these runs cannot tell."),
+    ],
+)  # fmt: skip
+def test_the_answer_follows_the_verdicts(known, outcomes, answer) -> None:
+    rules = known.under("adamw")[:2]
+    judged = [
+        replace(rule, outcome=outcome, axes=tuple(replace(axis, outcome=outcome) for axis in rule.axes))
+        for rule, outcome in zip(rules, outcomes)
+    ]
+    assert answers(judged, "lr") == (answer,)
