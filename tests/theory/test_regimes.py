@@ -54,7 +54,9 @@ def test_completep_is_alpha_sqrt_of_hidden_over_embedding_and_depth_mup_the_stoc
 
 def test_the_cheapest_proxy_halves_the_distance_and_nothing_cheaper_does() -> None:
     found = assess(256, 24, 1024, proxy=(64, 4, 64))
-    assert found.cheapest is not None and found.deeper is not None and found.wider is not None
+    assert found.cheapest is not None
+    assert found.deeper is not None
+    assert found.wider is not None
     for option in (found.cheapest, found.deeper, found.wider):
         assert option.total <= found.proxy.total / 2
         assert option.cost >= found.cheapest.cost
@@ -69,7 +71,9 @@ def test_facts_are_json_and_sentences_speak() -> None:
     found = assess(1024, 48, 4096, proxy=(128, 6, 512))
     assert json.loads(json.dumps(found.facts()))["regime"] == "critical"
     text = " ".join(found.sentences())
-    assert "the proxy (D=128" in text and "cheapest" in text and "eta = 1" in text
+    assert "the proxy (D=128" in text
+    assert "cheapest" in text
+    assert "eta = 1" in text
     assert "outside the law's validity" in assess(64, 32, 64, depth_exponent=0.0).validity
 
 

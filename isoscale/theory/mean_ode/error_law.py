@@ -60,7 +60,7 @@ class Row:
 class ErrorLaw:
     """Fits of rows at step `k` for one observable: `linear`, `quadrature`, exponents of the fluctuation (std over
     seeds) in L, M (and D where it varies), the overall exponent of the rms error in LM (or LM/D), and how many rows
-    were left out, by reason."""
+    were left out, by reason. `with_D` says that b multiplies sqrt(D/(LM)), otherwise 1/sqrt(LM)."""
 
     k: int
     observable: str
@@ -69,13 +69,15 @@ class ErrorLaw:
     fluctuation: Mapping[str, Estimate]
     overall: Estimate
     left_out: Mapping[str, int]
+    with_D: bool
 
     def sentences(self) -> tuple[str, ...]:
         a, b = self.linear.coefficients["a"], self.linear.coefficients["b"]
         q = self.quadrature.coefficients
         exponents = ", ".join(f"{name} {e.value:+.3f}({e.se:.3f})" for name, e in self.fluctuation.items())
+        spread = "sqrt(D/(LM))" if self.with_D else "/ sqrt(LM)"
         return (
-            f"k={self.k} {self.observable}: error = {a.value:.3f}/L + {b.value:.3f} sqrt(D/(LM)), "
+            f"k={self.k} {self.observable}: error = {a.value:.3f}/L + {b.value:.3f} {spread}, "
             f"R2 {self.linear.r2:.4f}, {self.linear.shapes} shapes",
             f"in quadrature: a {q['a'].value:.3f}, b {q['b'].value:.3f}, R2 {self.quadrature.r2:.4f}; "
             f"fluctuation exponents {exponents}",
@@ -168,6 +170,7 @@ def fit_rows(
         dict(zip(varies, slopes(spread, *varies.values()))),
         slopes([row.rms for row in kept], size)[0],
         left,
+        with_D,
     )
 
 

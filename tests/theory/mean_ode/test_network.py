@@ -48,12 +48,13 @@ def test_zero_padding_is_exact() -> None:
     nets = [Net(8, 5), Net(3, 7, 1), Net(1, 1, 2), Net(6, 2, 3)]
     out = train(setting, nets, 5, dtype=torch.float64)
     assert max(float((lone(setting, net, 5) - out.f[-1, i]).abs().max()) for i, net in enumerate(nets)) < 1e-13
-    assert float(out.weights.U[3:, 1].abs().max()) == 0 and float(out.weights.V[:, 3, 2:].abs().max()) == 0
+    assert float(out.weights.U[3:, 1].abs().max()) == 0
+    assert float(out.weights.V[:, 3, 2:].abs().max()) == 0
 
 
 def test_padding_refuses_an_activation_that_is_not_odd() -> None:
     setting = setting_a(activation="relu")
-    with pytest.raises(BadSetting, match="not odd.*nets of one shape"):
+    with pytest.raises(BadSetting, match=r"not odd.*nets of one shape"):
         train(setting, [Net(4, 2), Net(4, 3)], 1)
     assert torch.isfinite(train(setting, [Net(4, 2), Net(4, 2, 1)], 1).f).all()
 

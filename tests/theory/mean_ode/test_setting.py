@@ -30,7 +30,7 @@ def test_bad_data() -> None:
     good = setting_a()
     nan = good.X.clone()
     nan[0, 0] = float("nan")
-    with pytest.raises(BadSetting, match="X of shape .* finite"):
+    with pytest.raises(BadSetting, match=r"X of shape .* finite"):
         good.with_(X=nan)
     with pytest.raises(BadSetting, match=r"shapes .*'Y': \(4, 1\)"):
         good.with_(Y=torch.zeros(4, 1, dtype=torch.float64))
@@ -39,7 +39,7 @@ def test_bad_data() -> None:
 
 
 def test_bad_solver_arguments() -> None:
-    with pytest.raises(BadSetting, match="choose 1 \\* 2\\*\\*m"):
+    with pytest.raises(BadSetting, match=r"choose 1 \* 2\*\*m"):
         mean_ode(setting_a(), 1, particles=1000)
     with pytest.raises(BadSetting, match="steps = -1"):
         mean_ode(setting_a(), -1)
@@ -50,7 +50,7 @@ def test_bad_solver_arguments() -> None:
 def test_the_error_law_says_what_it_leaves_out() -> None:
     with pytest.raises(BadSetting, match="at least two seeds"):
         measure(setting_a(), [(4, 4)], 1, [1])
-    with pytest.raises(BadSetting, match="no limit to compare with: .*lower eta"):
+    with pytest.raises(BadSetting, match=r"no limit to compare with: .*lower eta"):
         measure(setting_b(eta_u=30.0, eta_v=30.0), [(4, 4)], 2, [8], reference_particles=512)
     rows = measure(setting_b(20), [(8, 1), (8, 2), (8, 4), (16, 4), (32, 4)], 2, [1], reference_particles=1024)
     with pytest.raises(BadSetting, match=r"D = 20 > L M = 8"):

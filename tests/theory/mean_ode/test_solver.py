@@ -1,5 +1,6 @@
 """The mean ODE: the deterministic solver on a fixed law (C2), sampling (C3, C4), errors, refusals."""
 
+import itertools
 import math
 
 import numpy as np
@@ -36,7 +37,7 @@ def collocated(law: Reduced, nodes: int) -> torch.Tensor:
 def romberg(euler: dict[int, torch.Tensor]) -> torch.Tensor:
     values, order = [euler[L] for L in DEPTHS], 1
     while len(values) > 1:
-        values = [(2**order * b - a) / (2**order - 1) for a, b in zip(values, values[1:])]
+        values = [(2**order * b - a) / (2**order - 1) for a, b in itertools.pairwise(values)]
         order += 1
     return values[0]
 
@@ -146,7 +147,8 @@ def test_lost_depth_regularity_is_refused_with_a_sentence() -> None:
     solution = mean_ode(setting_a(10, 3, 1, 4, eta_u=3.0, eta_v=3.0), 40, particles=512)
     assert solution.status.kind == "refused"
     assert "depth regularity lost at k=" in solution.status.sentence
-    assert solution.value is not None and 0 < solution.value.steps < 40
+    assert solution.value is not None
+    assert 0 < solution.value.steps < 40
     with pytest.raises(Unsolved, match="depth regularity"):
         solution.require()
     assert mean_ode(setting_a(10, 3, 1, 4), 40, particles=512).status.ok

@@ -1,0 +1,1 @@
+"""Figures of papers, made again: `papers.<citekey>.figN` has facts(preset) and draw(facts)."""
