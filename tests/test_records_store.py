@@ -203,6 +203,7 @@ def test_records_come_in_the_order_asked_for(store: Store) -> None:
     assert [run["seed"] for run in Records.from_store(store.path)] == [1, 2, 3]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 says it where threads live
 def test_a_fork_opens_a_connection_of_its_own(store: Store) -> None:
     store.add([unit(1)])
     before = store._session().connection
