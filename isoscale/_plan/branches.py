@@ -136,7 +136,7 @@ def residual(
         if not (graph[v].data and graph[u].differentiable and graph[v].differentiable):
             continue
         # A learned token spread over the batch may start a stream; what is added to a running stream is none.
-        if not graph[u].data and (not spread(graph, u) or identity[v] & residuals):
+        if not graph[u].data and (not spread(graph, u) or identity[v] & residuals or added_elsewhere(graph, u, node)):
             continue
         content = anc[v] & ~anc[u] & learned
         choices.append((first, second, u, v, identity[u] & anc[v], projected[u] & anc[v], content))
@@ -161,6 +161,16 @@ def residual(
                 return None, False
             return Add(node.index, u, v, first, second, fork, bool(shared), index == 5, node.module), False
     return None, False
+
+
+def added_elsewhere(graph: Graph, source: int, here: Node) -> bool:
+    """Whether what a parameter became is added to data at several places: a bias, not the start of a stream."""
+    for node in graph.nodes:
+        if node.index != here.index and node.data and node.op in ADDS:
+            for _, index in node.inputs:
+                if not graph[index].data and graph.parametric[index] & graph.parametric[source]:
+                    return True
+    return False
 
 
 def other_slice(graph: Graph, fork: int, stream: int, branch: int) -> bool:

@@ -1,11 +1,13 @@
 """Two sizes side by side: which streams deepen, and what must not multiply with depth."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 from isoscale._plan.analysis import Analysis
-from isoscale._plan.branches import Chain, breaks, template
+from isoscale._plan.branches import Add, Chain, breaks, template
 from isoscale._plan.facts import StructureError
+from isoscale._plan.graph import Node
 from isoscale._plan.ops import HOMOGENEOUS, LINEAR, NORMS
 from isoscale._plan.roles import Use
 from isoscale._plan.sizes import Traced
@@ -20,8 +22,8 @@ def chain_depths(base: Traced, target: Traced) -> dict[str, int]:
     if len(first) != len(second):
         raise StructureError(
             f"the base model has {len(first)} residual streams ({names(first)}), the target "
-            f"{len(second)} ({names(second)}): depth ratios cannot be formed. Streams must not appear or vanish between the two sizes; "
-            "choose a base in which every stage that the target has is there"
+            f"{len(second)} ({names(second)}): depth ratios cannot be formed. Streams must not appear or vanish "
+            "between the two sizes; choose a base in which every stage that the target has is there"
         )
     found = {big.name: small.depth for small, big in zip(first, second)}
     inner = nested_depths(base)
@@ -73,6 +75,26 @@ def streams(traced: Traced, base_depth: dict[str, int]) -> tuple[Chain, ...]:
     return tuple(
         chain for chain in every if chain.name in growing or (chain.enclosing is None and chain.name not in holding)
     )
+
+
+def kinds(chain: Chain) -> list[str]:
+    """Where each add of a chain is, numbers taken out: stages and blocks are of one kind, a pooling head of another."""
+    return [re.sub(r"\d+", "*", add.module) for add in chain.adds]
+
+
+def split_fixed(chain: Chain, other: Chain) -> tuple[list[bool], list[bool]]:
+    """Which adds of a deepening chain are of a kind that does not multiply: a position network, a pooling head.
+
+    They are no part of the depth. Given for the target's chain and for the base's.
+    """
+    after, before = kinds(chain), kinds(other)
+    counts = Counter(after), Counter(before)
+    fixed = {kind for kind in counts[0] if counts[0][kind] == counts[1].get(kind, 0)}
+    return [kind in fixed for kind in after], [kind in fixed for kind in before]
+
+
+def part_of(chain: Chain, chosen: list[bool], name: str) -> Chain:
+    return Chain(tuple(add for add, keep in zip(chain.adds, chosen) if keep), chain.enclosing, name)
 
 
 def same_chains(analysis_chains: tuple[Chain, ...], target: Traced, base: Traced) -> tuple[Chain, ...]:
@@ -154,7 +176,7 @@ def check_outside(base: Analysis, target: Analysis, shared: frozenset[tuple[str,
     )
 
 
-def all_breaks(analysis: Analysis) -> list[tuple[object, object]]:
+def all_breaks(analysis: Analysis) -> list[tuple[Add, Node]]:
     return [pair for chain in analysis.chains for pair in breaks(analysis.graph, chain)]
 
 

@@ -90,6 +90,8 @@ class Multiply(TorchDispatchMode):
         if chosen is not None:
             name, factor = chosen
             schema = func._schema.arguments
+            if name not in [argument.name for argument in schema]:
+                raise StructureError("two runs of the model execute different ops: the fold can not be proved")
             position = [argument.name for argument in schema].index(name)
             value = args[position] if position < len(args) else kwargs[name]
             written = schema[position].alias_info is not None and schema[position].alias_info.is_write
@@ -153,6 +155,8 @@ def prove(
         shake(model)
     model = model.double().eval()
     batch = convert(batch, lambda t: t.double() if t.is_floating_point() else t)
+    state = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    run(model, batch, {}, seed)  # fills the model's caches, so that every later run executes the same ops
     recorder = CountingRecorder()
     with exact(seed), Double():
         graph = record(model, copy.deepcopy(batch), recorder)
@@ -164,7 +168,7 @@ def prove(
         for (site, fold), factor in zip(plan, folded)
         if fold.refusal is None
     }
-    state = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    restore(model, state)
     plain = run(model, batch, {}, seed)
     restore(model, state)
     explicit = run(model, batch, operand, seed)

@@ -53,8 +53,28 @@ def signals(graph: Graph) -> list[bool]:
             known = any(found[source] for _, source in node.inputs)
         if not known and node.op in MATRIX_OPERANDS and graph.parametric[node.index]:
             known = any(spread(graph, source) for _, source in node.inputs)
+        if not known and graph.parametric[node.index]:
+            known = maps_constants(graph, node)
         found.append(known)
     return found
+
+
+def factor(node: Node, name: str) -> bool:
+    """Whether the argument is multiplied (not a bias)."""
+    return name in MATRIX_OPERANDS.get(node.op, ("input", "weight"))
+
+
+def maps_constants(graph: Graph, node: Node) -> bool:
+    """A layer applied to a fixed table (coordinates of a position network): its output is an activation.
+
+    Told from a fixed transform of a weight by the form of a linear layer: constants first, transposed weight second.
+    """
+    if node.op in LINEARS or node.op in CONVOLUTIONS:
+        return not graph.parametric[node.inputs[0][1]]
+    if node.op not in {"mm", "addmm"}:
+        return False
+    first, second = (node.arguments[name].node for name in MATRIX_OPERANDS[node.op])
+    return not graph.parametric[first] and graph[second].op in {"t", "transpose", "permute", "numpy_T"}
 
 
 def follow(graph: Graph, leaf: int, signal: list[bool]) -> list[Use]:
@@ -73,7 +93,9 @@ def follow(graph: Graph, leaf: int, signal: list[bool]) -> list[Use]:
                 if use not in found:
                     found.append(use)
             elif node.op in MATRIX_OPERANDS or node.op in LINEARS or node.op in CONVOLUTIONS:
-                others = [i for name, i in node.inputs if i != index and graph.parametric[i]]
+                others = [i for name, i in node.inputs if i != index and graph.parametric[i] and factor(node, name)]
+                if not factor(node, argument):
+                    others = []
                 if others:
                     trouble = f"{node.op} multiplies it with another parameter before any data"
                     found.append(Use(consumer, node.op, argument, node.module, "product", 1, 1, 1, trouble))
@@ -149,12 +171,11 @@ def fans(wide: tuple[Use, ...], narrow: tuple[Use, ...], name: str) -> list[Fans
     found: list[Fans] = []
     if [(use.op, use.argument) for use in wide] != [(use.op, use.argument) for use in narrow]:
         if {(use.op, use.argument) for use in wide} != {(use.op, use.argument) for use in narrow}:
-            trouble = "it is used by other ops at the target width than at the base width"
-            return [Fans("scalar", 1, 1, 1, 1, "", trouble)]
+            return [Fans("scalar", 1, 1, 1, 1, "", "it is used by other ops at the target width than at the base width")]
         wide, narrow = first_of_kind(wide), first_of_kind(narrow)
     for big, small in zip(wide, narrow):
         role = role_of(big.fan_in != small.fan_in, big.fan_out != small.fan_out)
-        trouble = big.trouble
+        trouble: str | None = big.trouble
         if big.batch != small.batch and (
             big.fan_in != small.fan_in or big.fan_out // big.batch != small.fan_out // small.batch
         ):

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from isoscale._plan.branches import Residuals, find_residuals, template
 from isoscale._plan.facts import StructureError
 from isoscale._plan.graph import Graph
-from isoscale._plan.trace import Inputs, record, trace
+from isoscale._plan.trace import Inputs, record, sweep_caches, trace
 
 MOST_REAL_ELEMENTS = 200_000_000
 """Parameters that a model may have for its forward pass to be traced on real tensors (under a gigabyte)."""
@@ -35,12 +36,13 @@ class Tracer:
     build: Callable[..., nn.Module]
     inputs: Inputs
     known: list[Traced] = field(default_factory=list)
+    mode: FakeTensorMode = field(default_factory=lambda: FakeTensorMode(allow_non_fake_inputs=True))
 
     def __call__(self, size: Size) -> Traced:
         for traced in self.known:
             if traced.size == size:
                 return traced
-        graph = trace_size(self.build, size, self.inputs)
+        graph = trace_size(self.build, size, self.inputs, self.mode)
         traced = Traced(dict(size), graph, find_residuals(graph))
         self.known.append(traced)
         return traced
@@ -63,7 +65,7 @@ def without_memory() -> Iterator[None]:
             param = moved[id(param)][1]
         original(module, name, param)
 
-    nn.Module.register_parameter = register  # type: ignore[method-assign]
+    nn.Module.register_parameter = register  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
@@ -108,27 +110,30 @@ def unused(graph: Graph) -> int:
     return sum(not graph.live[leaf] for leaf in graph.parameters.values())
 
 
-def trace_size(build: Callable[..., nn.Module], size: Size, inputs: Inputs) -> Graph:
+def trace_size(build: Callable[..., nn.Module], size: Size, inputs: Inputs, mode: FakeTensorMode) -> Graph:
     """Trace in evaluation mode (no dropout, no sampling); in training mode too if parameters were left out."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        graph = trace_mode(build, size, inputs, training=False)
+        graph = trace_mode(build, size, inputs, mode, training=False)
         if unused(graph):
             with contextlib.suppress(Exception):
-                trained = trace_mode(build, size, inputs, training=True)
+                trained = trace_mode(build, size, inputs, mode, training=True)
                 graph = min(graph, trained, key=unused)
         return graph
 
 
-def trace_mode(build: Callable[..., nn.Module], size: Size, inputs: Inputs, training: bool) -> Graph:
+def trace_mode(
+    build: Callable[..., nn.Module], size: Size, inputs: Inputs, mode: FakeTensorMode, training: bool
+) -> Graph:
     try:
         model = build_light(build, size)
         batch = example(model, inputs)
-        return trace(model.train(training), batch)
+        return trace(model.train(training), batch, mode)
     except StructureError:
         raise
     except Exception as reason:
         shapes_only = reason
+    sweep_caches()
     model = build_real(build, size)
     count = sum(parameter.numel() for parameter in model.parameters())
     if count > MOST_REAL_ELEMENTS:
@@ -179,12 +184,12 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
                 if not more_branches:
                     only = sorted(set(other.graph.shapes) ^ set(start.graph.shapes))
                     raise StructureError(
-                        f"{change} changes the sizes of layers and also which parameters there are: {', '.join(only[:4])} "
-                        "exist at one of the two only. Roles come from the same parameter at two widths; choose a base "
-                        "in which they all exist"
+                        f"{change} changes the sizes of layers and also which parameters there are: "
+                        f"{', '.join(only[:4])} exist at one of the two only. Roles come from the same "
+                        "parameter at two widths; choose a base in which they all exist"
                     )
                 raise StructureError(
-                    f"{change} changes both the layers and their sizes: width and depth can not be told apart. Give the "
-                    "builder separate arguments for width and depth"
+                    f"{change} changes both the layers and their sizes: width and depth can not be told apart. Give "
+                    "the builder separate arguments for width and depth"
                 )
     return tuple(found)

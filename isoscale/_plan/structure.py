@@ -13,16 +13,18 @@ from isoscale._plan.compare import (
     chain_depths,
     check_outside,
     inside,
+    part_of,
     same_chains,
     shared_by_all,
+    split_fixed,
     stream_trouble,
     streams,
 )
 from isoscale._plan.facts import Attention, Branch, Parameter, Refusal, Role, Stream, Structure, StructureError
 from isoscale._plan.parameters import Assigned, assign, overrides
-from isoscale._plan.sizes import Size, Tracer, depth_keys, described
+from isoscale._plan.sizes import Size, Traced, Tracer, depth_keys, described
 from isoscale._plan.tails import fold_sites
-from isoscale._plan.trace import Inputs
+from isoscale._plan.trace import Inputs, sweep_caches
 
 __all__ = ["Attention", "Branch", "Parameter", "Refusal", "Role", "Stream", "Structure", "StructureError", "describe"]
 
@@ -60,19 +62,22 @@ def describe(
     Raises StructureError, naming module and op, where a role or a depth can not be told.
     """
     tracer = Tracer(build, inputs)
-    deep = depth_keys(tracer, base, target)
-    thin, deep = thin_size(tracer, base, target, deep)
-    sizes = compare_sizes(tracer, base, thin, target)
+    try:
+        deep = depth_keys(tracer, base, target)
+        thin, deep = thin_size(tracer, base, target, deep)
+        sizes = compare_sizes(tracer, base, thin, target)
+    finally:
+        sweep_caches()
     check_outside(sizes.base, sizes.target, sizes.shared)
     pairs = {c.name: b.name for c, b in zip(sizes.target.chains, sizes.base.chains)}
     normed, warnings = stream_trouble(sizes.base, sizes.target, pairs)
     deepening = [c.name for c in sizes.target.chains if c.depth != sizes.depths[c.name] and c.name in normed]
     if deepening and postnorm != "allow":
         raise StructureError(
-            f"stream {deepening[0]!r} has a norm on it after every block (post-norm): the norm rescales the stream, so a "
-            "branch multiplier also changes how fast the stream forgets its past, and the depth limits of the theory "
-            '(residual branches summed on an identity) do not apply. postnorm="allow" scales each branch before the '
-            "norm by the rule's l^-alpha all the same"
+            f"stream {deepening[0]!r} has a norm on it after every block (post-norm): the norm rescales the stream, "
+            "so a branch multiplier also changes how fast the stream forgets its past, and the depth limits of the "
+            'theory (residual branches summed on an identity) do not apply. postnorm="allow" scales each branch '
+            "before the norm by the rule's l^-alpha all the same"
         )
     assigned = assign(sizes.thin, sizes.target, overrides(roles, tuple(sizes.target.graph.shapes)), sizes.widened)
     parameters, more = fill(sizes, assigned)
@@ -121,19 +126,51 @@ def compare_sizes(tracer: Tracer, base: Size, thin: Size, target: Size) -> Sizes
     first, middle, last = tracer(base), tracer(thin), tracer(target)
     if [len(c.adds) for c in middle.residuals.chains] != [len(c.adds) for c in last.residuals.chains]:
         raise StructureError(
-            f"the residual streams differ between {described(thin)} and {described(target)}, which have the same depth: "
-            "width must not change how many branches there are"
+            f"the residual streams differ between {described(thin)} and {described(target)}, which have the same "
+            "depth: width must not change how many branches there are"
         )
     depths = chain_depths(first, last)
     chosen = streams(last, depths)
-    positions = [last.residuals.chains.index(chain) for chain in chosen]
-    target_analysis = Analysis(last.graph, last.residuals, chosen)
-    thin_analysis = Analysis(
-        middle.graph, middle.residuals, tuple(middle.residuals.chains[position] for position in positions)
-    )
-    base_analysis = Analysis(first.graph, first.residuals, same_chains(chosen, last, first))
+    rows = separated(chosen, same_chains(chosen, last, first), middle, last, depths)
+    target_analysis = Analysis(last.graph, last.residuals, tuple(big for big, _, _ in rows))
+    thin_analysis = Analysis(middle.graph, middle.residuals, tuple(thin for _, thin, _ in rows))
+    base_analysis = Analysis(first.graph, first.residuals, tuple(small for _, _, found in rows for small in found))
     shared = shared_by_all(base_analysis, target_analysis)
     return Sizes(base_analysis, thin_analysis, target_analysis, depths, shared)
+
+
+Row = tuple[Chain, Chain, tuple[Chain, ...]]
+"""One stream at the target, at base width and target depth, and at base (several chains if it is nested)."""
+
+
+def separated(
+    chosen: tuple[Chain, ...],
+    small: tuple[Chain, ...],
+    middle: Traced,
+    last: Traced,
+    depths: dict[str, int],
+) -> list[Row]:
+    """The streams, with the branches that do not multiply taken out of those that deepen."""
+    rows: list[Row] = []
+    for chain in chosen:
+        thin = middle.residuals.chains[last.residuals.chains.index(chain)]
+        if chain.enclosing is not None:
+            rows.append((chain, thin, ()))
+            continue
+        other = small[[c for c in chosen if c.enclosing is None].index(chain)]
+        fixed, base_fixed = split_fixed(chain, other)
+        if chain.depth == depths[chain.name] or not any(fixed):
+            rows.append((chain, thin, (other,)))
+            continue
+        moving, base_moving = [not f for f in fixed], [not f for f in base_fixed]
+        name, rest = chain.name, f"{chain.name} (fixed)"
+        rows.append((part_of(chain, moving, name), part_of(thin, moving, name), (part_of(other, base_moving, name),)))
+        rows.append((part_of(chain, fixed, rest), part_of(thin, fixed, rest), (part_of(other, base_fixed, rest),)))
+        depths[name], depths[rest] = sum(base_moving), sum(base_fixed)
+    nested = tuple(c for c in small if c.enclosing is not None)
+    if nested and rows:
+        rows[-1] = (rows[-1][0], rows[-1][1], (*rows[-1][2], *nested))
+    return rows
 
 
 def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
@@ -207,8 +244,8 @@ def stream_at(sizes: Sizes, analysis: Analysis, name: str) -> str | None:
         )
     if len({ratio(sizes, analysis, s) for s in within}) > 1:
         raise StructureError(
-            f"{name} is used in branches of {len(within)} streams ({', '.join(sorted(within))}) that deepen by different "
-            "factors: one weight can not have both learning rates. Change their depths by the same factor"
+            f"{name} is used in branches of {len(within)} streams ({', '.join(sorted(within))}) that deepen by "
+            "different factors: one weight can not have both learning rates. Change their depths by the same factor"
         )
     return min(within) if within and not outside else None
 

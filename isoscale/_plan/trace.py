@@ -5,7 +5,10 @@ the tensor it came from stay one and the same stream. Models run under fake tens
 """
 
 import contextlib
+import functools
+import gc
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -48,6 +51,8 @@ def overlap(first: Geometry, second: Geometry) -> bool:
     end2 = o2 + sum((n - 1) * s for n, s in zip(size2, stride2))
     if end1 < o2 or end2 < o1:
         return False
+    if (o2 - o1) % (math.gcd(*stride1, *stride2) or 1):
+        return False
     if stride1 != stride2 or len(stride1) == 0:
         return True
     delta, axes = o2 - o1, sorted(range(len(stride1)), key=lambda axis: -stride1[axis])
@@ -81,7 +86,7 @@ class Recorder(TorchDispatchMode):
 
     @staticmethod
     def geometry(tensor: Tensor) -> Geometry:
-        return tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride())
+        return int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
 
     def read(self, tensor: Tensor) -> int:
         """The node that made what `tensor` holds now."""
@@ -281,7 +286,7 @@ def custom_functions(recorder: Recorder) -> Iterator[None]:
         finally:
             recorder.custom -= 1
 
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment]
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment,method-assign]
     try:
         yield
     finally:
@@ -375,13 +380,27 @@ def blank(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
-def trace(model: nn.Module, inputs: Inputs) -> Graph:
+def trace(model: nn.Module, inputs: Inputs, mode: FakeTensorMode) -> Graph:
     """Trace a model (parameters on the meta device or real) under fake tensors. The model is used up.
 
     Raises whatever the model raises: torch's data-dependence errors ask for `record` on real tensors.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake(model, mode)
     batch = convert(inputs, lambda tensor: mode.from_tensor(tensor.detach().clone()))
     with mode:
         return record(model, batch)
+
+
+def sweep_caches() -> None:
+    """Empty every `functools.lru_cache` that has kept a fake tensor: the user's next real call would be given it."""
+    for cache in [item for item in gc.get_objects() if type(item) is functools._lru_cache_wrapper]:
+        if holds_fake(cache, 4):
+            cache.cache_clear()
+
+
+def holds_fake(value: Any, levels: int) -> bool:
+    if isinstance(value, torch._subclasses.FakeTensor):
+        return True
+    holder = isinstance(value, (dict, list, tuple)) or type(value).__name__ == "_lru_list_elem"
+    inside = levels > 0 and (levels == 4 or holder)
+    return inside and any(holds_fake(item, levels - 1) for item in gc.get_referents(value) if not callable(item))
