@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -52,11 +52,6 @@ def finished(setup: Setup, progress: Progress, metrics: Mapping[str, float], sec
         data=setup.data.record,
         versions=versions(),
     )
-
-
-def train_batch(configs: Sequence[Config]) -> list[Run]:
-    """The runs of several configurations, in their order."""
-    return [train(config) for config in configs]
 
 
 def training(setup: Setup) -> Iterator[tuple[int, Tensor]]:

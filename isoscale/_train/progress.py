@@ -1,6 +1,7 @@
 """What is kept of a run while it trains: losses, curves, and whether it still lives."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -30,14 +31,15 @@ class Progress:
 
     def __post_init__(self) -> None:
         steps, count = self.setup.settings.steps, self.setup.settings.evaluations
-        self._milestones = frozenset(round(steps * i / count) for i in range(1, count + 1))
+        self.milestones = frozenset(round(steps * i / count) for i in range(1, count + 1))
 
     def follow(self, step: int, loss: Tensor) -> bool:
         """Take in a step's loss, and evaluate where a point of the curves is due; False when the run has diverged."""
         self._pending.append(loss)
-        milestone = step in self._milestones
+        milestone = step in self.milestones
         if milestone or step % CHECK_EVERY == 0:
-            self._look()
+            self.take(torch.stack(self._pending).tolist())
+            self._pending.clear()
         if milestone and self.diverged_at is None:
             self.evaluate(step)
         return self.diverged_at is None
@@ -46,10 +48,10 @@ class Progress:
         """A point of the curves."""
         self.points[step] = self._scores(CURVE_EXAMPLES)
 
-    def metrics(self) -> dict[str, float]:
-        """The final figures; a run whose final losses are not finite has diverged at its last step."""
+    def metrics(self, scored: dict[str, float] | None = None) -> dict[str, float]:
+        """The final figures, `scored` or found here; a run whose final losses are not finite diverged at its end."""
         if self.diverged_at is None:
-            figures = self._scores(FINAL_EXAMPLES)
+            figures = dict(self._scores(FINAL_EXAMPLES) if scored is None else scored)
             last = max(1, round(SMOOTHED * len(self.losses)))
             figures["smoothed_train_loss"] = math.fsum(self.losses[-last:]) / last
             if all(map(math.isfinite, figures.values())):
@@ -66,14 +68,13 @@ class Progress:
             curves[name] = Curve(tuple(step for step, _ in seen), tuple(value for _, value in seen))
         return curves
 
-    def _look(self) -> None:
-        """Read the losses not yet read, up to the first that is no number or far too large."""
-        for loss in torch.stack(self._pending).tolist():
+    def take(self, losses: Sequence[float]) -> None:
+        """Take in the next batch losses, up to the first that is no number or far too large: there it diverged."""
+        for loss in losses:
             self.losses.append(loss)
             if not loss <= DIVERGED * max(1.0, self.losses[0]):
                 self.diverged_at = len(self.losses)
                 break
-        self._pending.clear()
 
     def _scores(self, most: int) -> dict[str, float]:
         data, figures = self.setup.data, {}
