@@ -12,11 +12,12 @@ from isoscale._report.typeset import decade_ticks, even_ticks, number, octave_ti
 
 @dataclass(frozen=True)
 class Frames:
-    """The axes that all panels of one optimizer share, so that rules can be compared by eye."""
+    """The axes that all panels of one optimizer share, so that rules compare by eye; `strip`: some run diverged."""
 
     hyperparameter: Axis
     loss: Axis
     optimum: Axis
+    strip: bool = True
 
 
 def frames(facts: ReportFacts, optimizer: str) -> Frames:
@@ -30,6 +31,7 @@ def frames(facts: ReportFacts, optimizer: str) -> Frames:
         hyperparameter=_axis(facts, facts.hyperparameter, min(at), max(at), 6),
         loss=_loss_axis(facts.metric, curves),
         optimum=_axis(facts, f"best {facts.hyperparameter}", min(ends), max(ends), 5),
+        strip=any(curve.edge is not None or any(point.diverged for point in curve.points) for curve in curves),
     )
 
 
@@ -85,7 +87,7 @@ def loss_chart(facts: ReportFacts, rule: RuleFacts, axis: AxisFacts, shared: Fra
         plain_note="every seed finished",
         tags=tuple(_tags(axis, tones, ceiling)),
         series_label="size",
-        strip=tuple(_strip_row(axis, curve, tone) for curve, tone in zip(curves, tones)),
+        strip=tuple(_strip_row(axis, curve, tone) for curve, tone in zip(curves, tones)) if shared.strip else (),
     )
 
 

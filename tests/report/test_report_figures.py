@@ -47,6 +47,13 @@ def test_diverged_runs_are_events_above_the_plot_and_no_points(known) -> None:
     assert all(any(event == "edge" for _, event, _ in row.events) for row in chart.strip)
 
 
+def test_a_sweep_in_which_nothing_diverged_keeps_no_room_for_it() -> None:
+    facts = known_facts(simulate(rules=("mup",), rates=tuple(2.0**k for k in range(-11, -6))))
+    rule, axis = panel(facts, "mup")
+    chart = loss_chart(facts, rule, axis, frames(facts, "adamw"))
+    assert (chart.strip, chart.strip_height) == ((), 0)
+
+
 def test_a_loss_above_the_frame_is_drawn_at_its_top_and_says_so() -> None:
     facts = known_facts(simulate(rules=("sp",)))
     rule, axis = panel(facts)
