@@ -36,7 +36,7 @@ def solve_linear_deep(
 
     Integrated with scipy's DOP853 to relative tolerance `rtol` between `nodes` Chebyshev nodes in depth, which also
     hold the kernels returned (`tau`). `error["f"]` is the size of the last two Chebyshev coefficients of the kernels,
-    in units of their largest, or rtol if greater. Raises `BadProblem` as `solve_linear` does, and for alpha < 1/2,
+    in units of their largest, or 10 rtol if greater. Raises `BadProblem` as `solve_linear` does, and for alpha < 1/2,
     where the stream grows without bound with depth.
     """
     check_linear(problem)
@@ -196,7 +196,7 @@ class _Rows:
                 kept.append(kernel)
         H = np.stack(kernels[0])
         spectrum = np.abs(chebyshev.chebfit(2 * self.tau - 1, H.reshape(self.nodes, -1), self.nodes - 1)).max(1)
-        error = max(float(spectrum[-2:].max() / max(spectrum.max(), 1e-300)), self.rtol)
+        error = max(float(spectrum[-2:].max() / max(spectrum.max(), 1e-300)), 10 * self.rtol)
         outputs = torch.from_numpy(f)[:, :, None]
         fields = [torch.from_numpy(np.stack(kernel)) for kernel in kernels]
         loss = problem.loss_of(outputs.to(problem.X.device)).cpu()
