@@ -125,17 +125,22 @@ def show(source: Path = SOURCE) -> None:
     for state in states:
         if state.status == "poisoned":
             typer.echo(f"  set aside after {state.errors + state.deaths} attempts: {state.shape}: {state.error}")
-    metric = "train_loss"
-    best: dict[tuple[object, ...], list[float]] = {}
+    for optimizer, rule, width, depth, lr, loss in best_runs(records, "train_loss"):
+        typer.echo(f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, train_loss {loss:.4g}")
+
+
+def best_runs(records: Records, metric: str) -> list[tuple[str, str, int, int, float, float]]:
+    """(optimizer, rule, width, depth, lr, mean loss over seeds) of the best learning rate of each size."""
+    losses: dict[tuple[str, str, int, int, float], list[float]] = {}
     for run in records:
         if metric in run.metrics and "lr" in run.config:
-            key = (run["optimizer"], run["rule"], run["width"], run["depth"], run["lr"])
-            best.setdefault(key, []).append(run.loss(metric))
-    means = {key: sum(losses) / len(losses) for key, losses in best.items()}
-    for key in sorted({key[:4] for key in means}, key=lambda key: (str(key[0]), str(key[1]), *key[2:])):
-        lr, loss = min(((k[4], mean) for k, mean in means.items() if k[:4] == key), key=lambda pair: pair[1])
-        optimizer, rule, width, depth = key
-        typer.echo(f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, {metric} {loss:.4g}")
+            at = (run["optimizer"], run["rule"], run["width"], run["depth"], run["lr"])
+            losses.setdefault(at, []).append(run.loss(metric))
+    found: dict[tuple[str, str, int, int], tuple[float, float]] = {}
+    for (optimizer, rule, width, depth, lr), each in losses.items():
+        size, mean = (optimizer, rule, width, depth), sum(each) / len(each)
+        found[size] = min(found.get(size, (mean, lr)), (mean, lr))
+    return [(*size, lr, mean) for size, (mean, lr) in sorted(found.items())]
 
 
 def verify(
@@ -184,9 +189,7 @@ def write_page(
     records: Records, verdicts: tuple[Verdict, ...], output: Path, *, title: str = "", commands: list[str]
 ) -> Path:
     """The report's facts with the rules' tables beside them, written to `output`."""
-    return write_report(
-        facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts)), output
-    )
+    return write_report(facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts)), output)
 
 
 def rule_tables(verdicts: tuple[Verdict, ...]) -> list[Table]:
