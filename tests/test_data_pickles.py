@@ -63,12 +63,13 @@ def harmful_pickles(mark) -> list[bytes]:
         b"X\xff\xff\xff\x7f.",
         b"\x8e" + b"\xff" * 7 + b"\x7f.",
         b"(" * 100_000 + b"t" * 100_000 + b".",
+        b"\x8f.",
         b"",
         b".",
     ]
 
 
-@pytest.mark.parametrize("case", range(23))
+@pytest.mark.parametrize("case", range(24))
 def test_a_harmful_pickle_is_refused_and_nothing_happens(case, tmp_path) -> None:
     mark = tmp_path / "mark"
     with pytest.raises(DataError, match="not a pickle of arrays and plain values"):
@@ -80,7 +81,7 @@ def test_the_harm_is_real_for_an_ordinary_reader(tmp_path) -> None:
     mark = tmp_path / "mark"
     pickle.loads(harmful_pickles(mark)[0])
     assert mark.exists()
-    assert len(harmful_pickles(mark)) == 23
+    assert len(harmful_pickles(mark)) == 24
 
 
 def test_a_harmful_cifar_folder_is_refused_through_the_front_door(tmp_path) -> None:
@@ -122,3 +123,10 @@ def test_a_pickle_that_is_no_cifar_batch_says_what_it_is(batch, told, tmp_path) 
     load.cache_clear()
     with pytest.raises(DataError, match=told):
         load(str(tmp_path))
+
+
+def test_a_name_of_numpys_from_elsewhere_is_refused() -> None:
+    content = pickle.dumps(ARRAYS[0], protocol=2)
+    assert b"cnumpy\ndtype\n" in content
+    with pytest.raises(DataError, match="global elsewhere.dtype"):
+        read_pickle(content.replace(b"cnumpy\ndtype\n", b"celsewhere\ndtype\n"), "file")

@@ -126,10 +126,11 @@ def test_a_fresh_process_gives_the_same_run_whatever_was_drawn_before() -> None:
 
 
 def test_training_leaves_the_generator_and_the_threads_as_they_were() -> None:
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    state = torch.get_rng_state()
+    torch.set_num_threads(2)
     train(BASE | {"steps": 3})
     assert torch.equal(state, torch.get_rng_state())
-    assert threads == torch.get_num_threads()
+    assert torch.get_num_threads() == 2
 
 
 def test_rules_and_learning_rates_share_their_noise_at_equal_size() -> None:
@@ -143,6 +144,21 @@ def test_rules_and_learning_rates_share_their_noise_at_equal_size() -> None:
     assert not torch.allclose(next(other.parameters()), next(models[0].parameters()))
 
 
+def test_a_larger_size_starts_and_steps_as_the_plan_says() -> None:
+    """Four times as deep, twice as wide: branches start at l^-1/2 and step at n^-1 l^-1/2 l^-1/2 of the base's rate."""
+    plain, planned = (prepare(BASE | {"width": 32, "depth": 12, "rule": rule}) for rule in ("sp", "depth_mup"))
+    pairs = zip(plain.model.blocks.parameters(), planned.model.blocks.parameters(), strict=True)
+    assert all((ours.norm() / theirs.norm()).item() == pytest.approx(0.5, rel=0.02) for theirs, ours in pairs)
+    rates = {name: g["lr"] for g in planned.optimizer.param_groups for name in g["param_names"]}
+    assert rates["blocks.3.weight"] == pytest.approx(BASE["lr"] / 2 / 2 / 2)
+    assert rates["stem.weight"] == BASE["lr"]
+
+
+def hand_counted(width, depth):
+    """Two operations per weight and example forward, four backward; no gradient goes to the input."""
+    return 3 * 2 * 32 * (64 * width + depth * width**2 + width * 10) - 2 * 32 * 64 * width
+
+
 def test_a_run_says_what_was_trained_on_what_and_at_which_cost() -> None:
     run = train(BASE)
     assert run.status == "finished"
@@ -150,8 +166,8 @@ def test_a_run_says_what_was_trained_on_what_and_at_which_cost() -> None:
     assert run.steps == 30
     assert run.data == load("digits").record
     assert {"torch", "numpy", "python", "isoscale"} <= set(run.versions)
-    hand = 3 * 2 * 32 * (64 * 16 + 3 * 16 * 16 + 16 * 10) - 2 * 32 * 64 * 16  # no gradient goes to the input
-    assert run.flops == 30 * hand
+    assert run.flops == 30 * hand_counted(width=16, depth=3)
+    assert train(BASE | {"width": 32, "depth": 6, "steps": 1}).flops == hand_counted(width=32, depth=6)
     assert run.seconds is not None
     assert run.seconds > 0
 
