@@ -55,6 +55,7 @@ def judge(
     regret_percent: float = 10.0,
     scale: Literal["log2", "linear"] = "log2",
     base: Size | None = None,
+    target: Size | None = None,
     may_differ: Collection[str] = (),
     level: float = 0.95,
 ) -> tuple[Verdict, ...]:
@@ -70,8 +71,9 @@ def judge(
       cannot tell  anything else, with what would settle it
 
     `base` is the proxy (width, depth); by default the runs' base_width and base_depth if those were run, otherwise the
-    smallest. Other hyperparameters must agree between the runs of a rule; name in `may_differ` those that are meant to
-    change with size. Raises RunsError for runs that no curve can be made of.
+    smallest. `target` is the size whose regret and cost are given; by default the largest by width^2 depth. Other
+    hyperparameters must agree between the runs of a rule; name in `may_differ` those meant to change with size.
+    Raises RunsError for runs that no curve can be made of.
     """
     if not tolerance > 0 or not regret_percent > 0 or not 0.5 < level < 1:
         raise RunsError(
@@ -82,7 +84,8 @@ def judge(
     bounds = Bounds(tolerance, regret_percent, level)
     grouped = curves(records, on, metric, may_differ)
     return tuple(
-        _verdict(rule, optimizer, sizes, on, metric, bounds, base) for (rule, optimizer), sizes in grouped.items()
+        _verdict(rule, optimizer, sizes, on, metric, bounds, base, target)
+        for (rule, optimizer), sizes in grouped.items()
     )
 
 
@@ -94,6 +97,7 @@ def _verdict(
     metric: str,
     bounds: Bounds,
     base: Size | None,
+    target: Size | None,
 ) -> Verdict:
     if len(sizes) < 2:
         only = next(iter(sizes))
@@ -112,7 +116,7 @@ def _verdict(
             f"{rule}, {optimizer}: no two sizes share the proxy's width {proxy[0]} or depth {proxy[1]} "
             f"(there are {listed}): vary one at a time, or name another base=(width, depth)"
         )
-    target = max(sizes, key=lambda size: (size[0] ** 2 * size[1], size))
+    target = _largest(sizes) if target is None else _ran(rule, optimizer, sizes, "target", target)
     outcome = _overall(axes)
     said = ". ".join(f"Along {axis.axis} (at {_other(axis)}): {axis.outcome}: {axis.sentence}" for axis in axes)
     name = scale.hyperparameter
@@ -128,16 +132,24 @@ f"{rule} with {optimizer}: {headline}. {said}",
 
 def _proxy(rule: str, optimizer: str, sizes: Mapping[Size, LossCurve], base: Size | None) -> Size:
     if base is not None:
-        if tuple(base) not in sizes:
-            listed = ", ".join(f"({width}, {depth})" for width, depth in sizes)
-            raise RunsError(f"{rule}, {optimizer}: base={tuple(base)} was not run; there are {listed}")
-        return base[0], base[1]
+        return _ran(rule, optimizer, sizes, "base", base)
     settings = next(iter(sizes.values())).settings
     said = settings.get("base_width"), settings.get("base_depth")
     for size in sizes:
         if size == said:
             return size
     return min(sizes, key=lambda size: (size[0] ** 2 * size[1], size))
+
+
+def _ran(rule: str, optimizer: str, sizes: Collection[Size], name: str, size: Size) -> Size:
+    if tuple(size) not in sizes:
+        listed = ", ".join(f"({width}, {depth})" for width, depth in sizes)
+        raise RunsError(f"{rule}, {optimizer}: {name}={tuple(size)} was not run; there are {listed}")
+    return size[0], size[1]
+
+
+def _largest(sizes: Collection[Size]) -> Size:
+    return max(sizes, key=lambda size: (size[0] ** 2 * size[1], size))
 
 
 def _overall(axes: Collection[Axis]) -> Outcome:

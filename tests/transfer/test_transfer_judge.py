@@ -142,6 +142,7 @@ def test_the_base_comes_from_the_runs_or_the_call() -> None:
     runs = [replace(run, config={**run.config, "base_width": 64, "base_depth": 8}) for run in sweep()]
     assert judge(runs)[0].proxy == (64, 8)
     assert judge(runs, base=(64, 16))[0].proxy == (64, 16)
+    assert judge(runs, target=(64, 16))[0].regret.target == (64, 16)
     with pytest.raises(RunsError, match="was not run"):
         judge(runs, base=(1, 1))
 
