@@ -36,6 +36,7 @@ class Parameter:
     target over base (explicit depth or width multipliers in the code): a plan divides it out. `base_rms` and
     `base_mean` are measured from the base model's own initialisation, pooled over parameters of equal signature when
     depth changes; `base_names` are the base model's parameters that were pooled. `sampled` counts the elements.
+    `drawn`: two builds give it different values (a constant, or a ramp like log(1..n), is the same in every build).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Parameter:
     base_names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     sampled: int = 0
+    drawn: bool = True
 
 
 @dataclass(frozen=True)

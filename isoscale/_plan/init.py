@@ -39,7 +39,9 @@ def initialise(settings: Sequence[Setting], model: nn.Module) -> nn.Module:
             tensors = {setting.name: parameters[setting.name] for setting in pool}
             if pool[0].init == "random":
                 _separate_clones(tensors)
-            factor = 1.0 if pool[0].own_init else _factor(pool, tensors, wider)
+            # A ramp like log(1..n) has another rms at another length, and that is its business.
+            kept = pool[0].own_init or (pool[0].init == "fixed" and pool[0].std == 1.0)
+            factor = 1.0 if kept else _factor(pool, tensors, wider)
             if factor != 1.0:
                 for tensor in tensors.values():
                     tensor.mul_(factor)

@@ -48,39 +48,43 @@ def measured(structure: Structure, build: Callable[..., nn.Module], base: Mappin
     """
     pools = {parameter.base_names for parameter in structure.parameters.values() if parameter.base_names}
     first = _draw(build, base, _FIRST_SEED)
-    seen = {name: _moments(tensor) for name, tensor in first.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in first.items()}
-    absent = sorted({name for pool in pools for name in pool} - set(seen))
+    absent = sorted({name for pool in pools for name in pool} - set(first))
     if absent:
         raise PlanError(
             f"the base model has no {listed(absent)} when it is built again: names of parameters must not depend on "
             "anything but the size, or no plan can be keyed by them. Make the builder deterministic."
         )
+    seen = {name: _moments(tensor) for name, tensor in first.items()}
+    drawn: set[str] = set()
     for draw in range(1, _draws(pools, seen)):
         again = _draw(build, base, _FIRST_SEED + draw)
-        if {name: tuple(tensor.shape) for name, tensor in again.items()} != shapes:
-            raise PlanError(
-                "two calls of the builder at base size give different parameters: "
-                f"{listed(sorted(set(again) ^ set(first)) or ['other shapes'])}. A plan is keyed by names and shapes; "
-                "make the builder deterministic."
-            )
+        _check_same(first, again)
         seen = {name: moments + _moments(again[name]) for name, moments in seen.items()}
-    clones = _clones(first)
+        if draw == 1:
+            drawn = {name for name in first if not torch.equal(first[name], again[name])}
+    clones = _clones({name: first[name] for name in sorted(drawn)})
     return replace(
         structure,
-        parameters={name: _with_moments(parameter, seen) for name, parameter in structure.parameters.items()},
+        parameters={name: _with_moments(each, seen, drawn) for name, each in structure.parameters.items()},
         clones=clones,
         warnings=structure.warnings + tuple(_about(clones)),
     )
 
 
+def _check_same(first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
+    if {name: tensor.shape for name, tensor in first.items()} != {name: tensor.shape for name, tensor in again.items()}:
+        raise PlanError(
+            "two calls of the builder at base size give different parameters: "
+            f"{listed(sorted(set(again) ^ set(first)) or ['other shapes'])}. A plan is keyed by names and shapes; "
+            "make the builder deterministic."
+        )
+
+
 def _clones(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
-    """Groups of parameters that were drawn once and copied: equal values in every element, and not constant."""
+    """Groups of parameters that were drawn once and copied: equal in every element."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in tensors.items():
-        moments = _moments(tensor)
-        if moments.squares * moments.count > moments.total**2 * (1 + 1e-9):
-            groups.setdefault((tuple(tensor.shape), moments), []).append(name)
+        groups.setdefault((tuple(tensor.shape), _moments(tensor)), []).append(name)
     return tuple(
         tuple(names)
         for names in groups.values()
@@ -99,14 +103,12 @@ def _about(clones: tuple[tuple[str, ...], ...]) -> list[str]:
 
 
 def _draws(pools: set[tuple[str, ...]], seen: Mapping[str, Moments]) -> int:
-    """How many times to build: until the smallest random pool is large enough, fewer for a large model."""
+    """How many times to build, at least twice: until the smallest random pool is large enough, fewer for a large model."""
     random = [sum((seen[name] for name in pool), Moments()) for pool in pools]
     counts = [each.count for each in random if each.squares * each.count > each.total**2 * (1 + 1e-9)]
-    if not counts:
-        return 2
     size = sum(moments.count for moments in seen.values())
-    most = max(1, min(_MOST_DRAWS, _LARGE_MODEL // size))
-    return max(min(2, most), min(most, math.ceil(_ENOUGH / min(counts))))
+    most = max(2, min(_MOST_DRAWS, _LARGE_MODEL // size))
+    return max(2, min(most, math.ceil(_ENOUGH / min(counts)))) if counts else 2
 
 
 def _draw(build: Callable[..., nn.Module], base: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
@@ -124,10 +126,11 @@ def _moments(tensor: Tensor) -> Moments:
     return Moments(tensor.numel(), float(wide.sum()), float(wide.square().sum()))
 
 
-def _with_moments(parameter: Parameter, seen: Mapping[str, Moments]) -> Parameter:
+def _with_moments(parameter: Parameter, seen: Mapping[str, Moments], drawn: set[str]) -> Parameter:
     if not parameter.base_names:
         return parameter
     moments = sum((seen[name] for name in parameter.base_names), Moments())
     if moments.count == 0:
         return parameter
-    return replace(parameter, base_rms=moments.rms, base_mean=moments.mean, sampled=moments.count)
+    random = any(name in drawn for name in parameter.base_names)
+    return replace(parameter, base_rms=moments.rms, base_mean=moments.mean, sampled=moments.count, drawn=random)

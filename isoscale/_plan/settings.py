@@ -21,7 +21,8 @@ class Setting:
     `multiplier` is the forward multiplier that `std`, `lr`, `eps` and `decay` contain (folded), `hooked` the one that
     a forward hook applies instead (mode="explicit"), `existing` what the model's own code applies already. `metric` is
     the squared weight of the parameter's gradient in the gauge-invariant norm. `exponents` holds the rule's exact
-    powers as text (`n^-1 l^-1/2`). `own_init`: the rule leaves the builder's initialisation alone.
+    powers as text (`n^-1 l^-1/2`). `own_init`: the rule leaves the builder's initialisation alone. `drawn`: the builder
+    draws it at random, so that two builds differ.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Setting:
     own_init: bool
     base_rms: float
     base_mean: float
+    drawn: bool
     std: float
     lr: float
     eps: float
@@ -50,12 +52,14 @@ class Setting:
     evidence: str
 
     @property
-    def init(self) -> Literal["zero", "constant", "random"]:
+    def init(self) -> Literal["zero", "constant", "fixed", "random"]:
         """What the base model's own initialisation was measured to be."""
         if self.base_rms == 0.0:
             return "zero"
         spread = math.sqrt(max(0.0, self.base_rms**2 - self.base_mean**2))
-        return "constant" if spread <= 1e-6 * self.base_rms else "random"
+        if spread <= 1e-6 * self.base_rms:
+            return "constant"
+        return "random" if self.drawn else "fixed"
 
     @property
     def rms(self) -> float:
@@ -170,6 +174,7 @@ def _setting(
         own_init=plain,
         base_rms=parameter.base_rms,
         base_mean=parameter.base_mean,
+        drawn=parameter.drawn,
         std=folded.entry.std.at(**sizes) * moved["std"],
         lr=folded.entry.lr.at(**sizes) * moved["lr"],
         eps=folded.entry.eps.at(**sizes) * moved["eps"],

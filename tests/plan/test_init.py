@@ -191,6 +191,23 @@ def test_cloned_layers_get_their_own_draws() -> None:
     assert equal(once, state(model))
 
 
+def test_a_ramp_is_no_clone_and_stays() -> None:
+    """Mamba starts A at log(1..n) in every layer: equal by design, and longer where the model is wider."""
+
+    def build(width: int, depth: int) -> nn.Module:
+        model = Toy(width, depth)
+        for block in model.blocks:
+            block.expand.bias.data = torch.arange(1.0, width + 1).log()
+        return model
+
+    structure = facts(BASE, TARGET, build)
+    assert structure.clones == ()
+    plan, model = planned(structure=structure), built(0, build, **TARGET)
+    assert plan["blocks.3.expand.bias"].init == "fixed"
+    plan.init_(model)
+    assert all(torch.equal(block.expand.bias, torch.arange(1.0, 65).log()) for block in model.blocks)
+
+
 @pytest.mark.parametrize("wrap", ["ddp", "compile", "both", "user"])
 def test_wrappers_prefixes_are_understood(wrap: str) -> None:
     """A peer stripped prefixes with str.strip and met other names; a submodule may really be called `module`."""
