@@ -64,11 +64,13 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     )
 
 
-def draw(facts: Facts) -> Any:
-    """A matplotlib figure: a panel a depth, nets in grey, the mean ODE in red."""
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure (a new one, or drawn into `figure`): a panel a depth, nets in grey, the mean ODE in red."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3 * len(facts.depths), 3), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(3 * len(facts.depths), 3)
+    figure.set_layout_engine("constrained")
     for panel, L, paths, deviation in zip(
         figure.subplots(1, len(facts.depths), sharey=True), facts.depths, facts.paths, facts.deviation
     ):

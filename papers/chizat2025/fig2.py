@@ -61,11 +61,13 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     )
 
 
-def draw(facts: Facts) -> Any:
-    """A matplotlib figure: error against L, a line a width, dots measured, lines fitted."""
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure (a new one, or drawn into `figure`): error against L, a line a width, dots measured, lines fitted."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 4), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(5, 4)
+    figure.set_layout_engine("constrained")
     panel = figure.subplots()
     for i, M in enumerate(sorted(set(facts.M))):
         L, rms = zip(*[(l, e) for l, m, e in zip(facts.L, facts.M, facts.rms) if m == M])

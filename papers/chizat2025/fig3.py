@@ -68,11 +68,13 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     )
 
 
-def draw(facts: Facts) -> Any:
-    """A matplotlib figure: losses on the left, tracks of u_1 on the right."""
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure (a new one, or drawn into `figure`): losses on the left, tracks of u_1 on the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(9, 4)
+    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     left.semilogy(facts.loss, color="tab:red", label="mean ODE")
     left.semilogy(facts.net_loss, "--", color="0.3", label=f"L = {facts.depths[-1]}")

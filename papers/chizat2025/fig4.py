@@ -64,11 +64,13 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     )
 
 
-def draw(facts: Facts) -> Any:
-    """A matplotlib figure: exponents against g, dots measured, lines predicted (a map over (g, a) for several a)."""
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure (a new one, or drawn into `figure`): exponents against g, dots measured, lines predicted (a map over (g, a) for several a)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(9, 4)
+    figure.set_layout_engine("constrained")
     for panel, name, measured, predicted in zip(
         figure.subplots(1, 2),
         ("initial deviation", "local update"),

@@ -72,11 +72,13 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     )
 
 
-def draw(facts: Facts) -> Any:
-    """A matplotlib figure: measured error against the fitted law, a panel a step, a colour a D."""
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure (a new one, or drawn into `figure`): measured error against the fitted law, a panel a step, a colour a D."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.5 * len(facts.steps), 3.5), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(3.5 * len(facts.steps), 3.5)
+    figure.set_layout_engine("constrained")
     sizes = sorted(set(facts.D))
     panels = figure.subplots(1, len(facts.steps), squeeze=False)[0]
     for panel, k, rms, a, b, r2 in zip(panels, facts.steps, facts.rms, facts.a, facts.b, facts.r2):

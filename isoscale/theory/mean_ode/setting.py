@@ -106,7 +106,12 @@ class Setting:
         scale = L * M * self.D / self.alpha**2
         return self.eta_u * scale, self.eta_v * scale
 
+    def to(self, device: torch.device | str) -> "Setting":
+        """The same setting with its tensors on `device`; solvers and nets compute where these are."""
+        return replace(self, X=self.X.to(device), Y=self.Y.to(device), W_E=self.W_E.to(device), W_U=self.W_U.to(device))
+
     def with_(self, **changes: object) -> "Setting":
+        """A copy with other fields, checked again."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def loss(self, f: Tensor) -> Tensor:
@@ -133,7 +138,8 @@ def reduced(setting: Setting, rank_tolerance: float = 1e-10) -> Reduced:
 
     It holds W_E x_i and W_U y_i and is closed under W_U W_U^T, since b(1) = W_U (W_U^T h / D - y) / (n dout); the
     equations of the limit do not leave it, because E[V_0 g(V_0.b, U_0.h)] lies in the span of the b's (Stein). So
-    r <= min(n + dout, 2 n, D) at most. Needs a rotation-invariant law of v; other laws keep all D coordinates.
+    r <= min(D, min(n, din) + dout), and r <= 2 n where W_U W_U^T is a multiple of the identity. Needs a
+    rotation-invariant law of v; other laws keep all D coordinates.
     """
     D = setting.D
     if setting.v_law.rotation_invariant:

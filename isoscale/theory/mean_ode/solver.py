@@ -104,7 +104,7 @@ def depth_regularity(
         U, V = draw(problem, size, S, seed=1, antithetic=antithetic, tied=True)
         f = march(problem, U, V, steps, tolerance=1e-7).f[:, 0]
         outputs.append(torch.nn.functional.pad(f, (0, 0, 0, 0, 0, steps + 1 - len(f)), value=math.nan))
-    ours, coarse, fine = outputs
+    ours, coarse, fine = (f.cpu() for f in outputs)
     size_of = (fine**2).mean((-1, -2)).sqrt().clamp_min(float((problem.setting.Y**2).mean().sqrt()) * 1e-3)
     error = ((ours - fine) ** 2).mean((-1, -2)).sqrt() / size_of
     gap = ((coarse - fine) ** 2).mean((-1, -2)).sqrt() / size_of
