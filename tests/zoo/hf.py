@@ -35,12 +35,18 @@ def llama_like(config: type, model: type, **fixed):
     return build
 
 
-SIZES = {"base": {"heads": 4, "depth": 2}, "target": {"heads": 8, "depth": 6}}
+SIZES = {"base": {"heads": 4, "depth": 2}, "target": {"heads": 8, "depth": 4}}
 
 
 def gpt2(heads: int, depth: int):
     config = tf.GPT2Config(
-        vocab_size=VOCABULARY, n_embd=8 * heads, n_head=heads, n_layer=depth, n_positions=32, bos_token_id=1, eos_token_id=1
+        vocab_size=VOCABULARY,
+        n_embd=8 * heads,
+        n_head=heads,
+        n_layer=depth,
+        n_positions=32,
+        bos_token_id=1,
+        eos_token_id=1,
     )
     return tf.GPT2LMHeadModel(config)
 
@@ -62,7 +68,9 @@ def neox(heads: int, depth: int):
 
 def mamba(heads: int, depth: int):
     return tf.MambaForCausalLM(
-        tf.MambaConfig(vocab_size=VOCABULARY, hidden_size=8 * heads, num_hidden_layers=depth, state_size=4, time_step_rank=4)
+        tf.MambaConfig(
+            vocab_size=VOCABULARY, hidden_size=8 * heads, num_hidden_layers=depth, state_size=4, time_step_rank=4
+        )
     )
 
 
@@ -137,7 +145,13 @@ def clip(heads: int, depth: int):
         "num_hidden_layers": depth,
         "intermediate_size": 32 * heads,
     }
-    text = {"vocab_size": VOCABULARY, "max_position_embeddings": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 16,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     return tf.CLIPModel(
         tf.CLIPConfig(
             text_config={**shared, **text},
@@ -154,29 +168,73 @@ def picture(size: int = 16) -> torch.Tensor:
 ids = {"input_ids": tokens()}
 pair = {"input_ids": tokens(), "decoder_input_ids": tokens(6)}
 ENTRIES = (
-    Entry("gpt2", gpt2, **SIZES, inputs=ids, depths=((4, 12),)),
-    Entry("llama", llama_like(tf.LlamaConfig, tf.LlamaForCausalLM), **SIZES, inputs=ids, depths=((4, 12),)),
-    Entry("qwen3", llama_like(tf.Qwen3Config, tf.Qwen3ForCausalLM), **SIZES, inputs=ids, depths=((4, 12),)),
-    Entry("gemma2", llama_like(tf.Gemma2Config, tf.Gemma2ForCausalLM), **SIZES, inputs=ids, depths=((4, 12),), refused=12),
-    Entry("olmo2", llama_like(tf.Olmo2Config, tf.Olmo2ForCausalLM), **SIZES, inputs=ids, depths=((4, 12),)),
-    Entry("neox", neox, **SIZES, inputs=ids, depths=((2, 6),)),
+    Entry(
+        "gpt2",
+        gpt2,
+        **SIZES,
+        inputs=ids,
+        depths=((4, 8),),
+        roles={"*.c_attn.weight": "hidden", "transformer.wte.weight": "input"},
+        tails=("*.c_proj.*",),
+        readout=("transformer.ln_f.weight",),
+    ),
+    Entry(
+        "llama",
+        llama_like(tf.LlamaConfig, tf.LlamaForCausalLM),
+        **SIZES,
+        inputs=ids,
+        depths=((4, 8),),
+        roles={"*.k_proj.weight": "hidden", "lm_head.weight": "output"},
+        tails=("*.o_proj.weight", "*.down_proj.weight"),
+    ),
+    Entry("qwen3", llama_like(tf.Qwen3Config, tf.Qwen3ForCausalLM), **SIZES, inputs=ids, depths=((4, 8),)),
+    Entry(
+        "gemma2", llama_like(tf.Gemma2Config, tf.Gemma2ForCausalLM), **SIZES, inputs=ids, depths=((4, 8),), refused=8
+    ),
+    Entry(
+        "olmo2",
+        llama_like(tf.Olmo2Config, tf.Olmo2ForCausalLM),
+        **SIZES,
+        inputs=ids,
+        depths=((4, 8),),
+        tails=("*.post_attention_layernorm.weight", "*.post_feedforward_layernorm.weight"),
+    ),
+    Entry("neox", neox, **SIZES, inputs=ids, depths=((2, 4),), tails=("*.attention.dense.*", "*.mlp.dense_4h_to_h.*")),
     Entry(
         "mixtral",
         llama_like(tf.MixtralConfig, tf.MixtralForCausalLM, num_local_experts=4, num_experts_per_tok=2),
         **SIZES,
         inputs=ids,
-        depths=((4, 12),),
+        depths=((4, 8),),
+        roles={"*.mlp.gate.weight": "output", "*.experts.gate_up_proj": "hidden"},
+        tails=("*.experts.down_proj",),
     ),
-    Entry("mamba", mamba, **SIZES, inputs=ids, depths=((2, 6),)),
-    Entry("bert", bert, **SIZES, inputs=ids, depths=((4, 12),), postnorm="allow"),
-    Entry("albert", albert, **SIZES, inputs=ids, depths=((4, 12),), postnorm="allow"),
-    Entry("t5", t5, **SIZES, inputs=pair, depths=((4, 12), (6, 18))),
+    Entry(
+        "mamba",
+        mamba,
+        **SIZES,
+        inputs=ids,
+        depths=((2, 4),),
+        roles={"*.conv1d.weight": "input", "*.A_log": "input", "*.x_proj.weight": "output"},
+        tails=("*.out_proj.weight",),
+    ),
+    Entry("bert", bert, **SIZES, inputs=ids, depths=((4, 8),), postnorm="allow"),
+    Entry("albert", albert, **SIZES, inputs=ids, depths=((4, 8),), postnorm="allow"),
+    Entry(
+        "t5",
+        t5,
+        **SIZES,
+        inputs=pair,
+        depths=((4, 8), (6, 12)),
+        readout=("decoder.final_layer_norm.weight",),
+        roles={"*.relative_attention_bias.weight": "input"},
+    ),
     Entry(
         "whisper",
         whisper,
         **SIZES,
         inputs={"input_features": torch.randn(2, 8, 32), "decoder_input_ids": tokens(6)},
-        depths=((4, 12), (6, 18)),
+        depths=((4, 8), (6, 12)),
     ),
-    Entry("clip", clip, **SIZES, inputs={"input_ids": tokens(), "pixel_values": picture()}, depths=((4, 12), (4, 12))),
+    Entry("clip", clip, **SIZES, inputs={"input_ids": tokens(), "pixel_values": picture()}, depths=((4, 8), (4, 8))),
 )

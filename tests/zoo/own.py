@@ -1,6 +1,7 @@
 """Models in plain torch, each with one trap."""
 
 import math
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.zoo.entry import Entry
 
-SIZES = {"base": {"width": 16, "depth": 2}, "target": {"width": 32, "depth": 6}}
+SIZES = {"base": {"width": 16, "depth": 2}, "target": {"width": 32, "depth": 4}}
 
 
 def vectors(features: int = 5) -> torch.Tensor:
@@ -118,9 +119,13 @@ class CustomFunction(Branch):
         return x + self.down(Squash.apply(self.up(self.norm(x))))
 
 
-@torch.jit.script
-def scripted(x):
+def hand_written_gelu(x):
     return 0.5 * x * (1.0 + torch.tanh(0.79788 * (x + 0.044715 * x * x * x)))
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch.jit is deprecated, and in use
+    scripted = torch.jit.script(hand_written_gelu)
 
 
 class Scripted(Branch):
@@ -442,7 +447,9 @@ class ResNet(nn.Module):
         for stage in range(2):
             for block in range(depth):
                 first = stage and not block
-                blocks.append(BasicBlock(width * (stage if first else stage + 1), width * (stage + 1), 2 if first else 1))
+                blocks.append(
+                    BasicBlock(width * (stage if first else stage + 1), width * (stage + 1), 2 if first else 1)
+                )
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(2 * width, 4)
 
@@ -466,9 +473,7 @@ class EncoderDecoder(nn.Module):
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         self.stem = nn.Linear(5, width)
-        self.transformer = nn.Transformer(
-            width, width // 8, depth, depth, 2 * width, norm_first=True, batch_first=True
-        )
+        self.transformer = nn.Transformer(width, width // 8, depth, depth, 2 * width, norm_first=True, batch_first=True)
         self.head = nn.Linear(width, 3)
 
     def forward(self, x):
@@ -643,7 +648,7 @@ class GrowingHeads(nn.Module):
 
 ENTRIES = (
     *(
-        Entry(name, stack(block), **SIZES, inputs=vectors(), depths=((2, 6),))
+        Entry(name, stack(block), **SIZES, inputs=vectors(), depths=((2, 4),))
         for name, block in {
             "preln": PreLN,
             "inplace": InPlace,
@@ -666,35 +671,91 @@ ENTRIES = (
             "tanh_stream": TanhStream,
         }.items()
     ),
-    Entry("parallel", stack(Parallel), **SIZES, inputs=vectors(), depths=((4, 12),)),
-    Entry("macaron", stack(Macaron), **SIZES, inputs=sequence(), depths=((6, 18),)),
-    Entry("excite", stack(Excite), **SIZES, inputs=vectors(), depths=((2, 6),), refused=6),
-    Entry("tail_under_tanh", stack(TailUnderTanh), **SIZES, inputs=vectors(), depths=((2, 6),), refused=6),
-    Entry("bare_norm", stack(BareNorm), **SIZES, inputs=vectors(), depths=((2, 6),), refused=6),
-    Entry("spectral_norm", stack(SpectralNorm), **SIZES, inputs=vectors(), depths=((2, 6),), refused=6),
+    Entry("parallel", stack(Parallel), **SIZES, inputs=vectors(), depths=((4, 8),)),
+    Entry(
+        "macaron",
+        stack(Macaron),
+        **SIZES,
+        inputs=sequence(),
+        depths=((6, 12),),
+        tails=("*.first.down.*", "*.attention.out_proj.*", "*.last.down.*"),
+    ),
+    Entry("excite", stack(Excite), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
+    Entry("tail_under_tanh", stack(TailUnderTanh), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
+    Entry("bare_norm", stack(BareNorm), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
+    Entry("spectral_norm", stack(SpectralNorm), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
     Entry("lora", stack(Lora), **SIZES, inputs=vectors(), error="multiplies it with another parameter"),
     Entry("highway", stack(Highway), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("plain", stack(PlainLayer), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("linear_skip", stack(LinearSkip), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("learned_skip_gain", stack(Hybrid), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("postnorm_refused", stack(PostNorm), **SIZES, inputs=vectors(), error="post-norm"),
-    Entry("postnorm", stack(PostNorm), **SIZES, inputs=vectors(), depths=((2, 6),), postnorm="allow"),
-    Entry("universal", Universal, **SIZES, inputs=vectors(), depths=((2, 6),)),
-    Entry("multiplied", Multiplied, **SIZES, inputs=vectors(), depths=((2, 6),)),
-    Entry("stacked", Stacked, **SIZES, inputs=vectors(), depths=((2, 6),)),
-    Entry("wrn_bn", WideResNet, **SIZES, inputs=picture(), depths=((6, 18),)),
-    Entry("wrn_plain", lambda width, depth: WideResNet(width, depth, False), **SIZES, inputs=picture(), depths=((6, 18),)),
-    Entry("wrn_inplace", lambda width, depth: WideResNet(width, depth, True, True), **SIZES, inputs=picture(), depths=((6, 18),)),
-    Entry("resnet", ResNet, **SIZES, inputs=picture(), depths=((4, 12),)),
-    Entry("encoder_pre", Encoder, **SIZES, inputs=sequence(), depths=((4, 12),)),
-    Entry("encoder_post", lambda width, depth: Encoder(width, depth, False), **SIZES, inputs=sequence(), depths=((4, 12),), postnorm="allow"),
-    Entry("encoder_decoder", EncoderDecoder, **SIZES, inputs=sequence(), depths=((4, 12), (6, 18))),
-    Entry("dit", DiT, **SIZES, inputs=(sequence(), torch.tensor([0.3, 2.0])), depths=((4, 12),)),
-    Entry("rrdb", RRDB, **SIZES, inputs=picture(8), depths=((2, 6),), refused=6),
-    Entry("edsr", SuperResolution, **SIZES, inputs=picture(8), depths=((2, 6),)),
+    Entry("postnorm", stack(PostNorm), **SIZES, inputs=vectors(), depths=((2, 4),), postnorm="allow"),
+    Entry("universal", Universal, **SIZES, inputs=vectors(), depths=((2, 4),), tails=("block.down.*",)),
+    Entry("multiplied", Multiplied, **SIZES, inputs=vectors(), depths=((2, 4),), tails=("blocks.*.down.*",)),
+    Entry(
+        "stacked", Stacked, **SIZES, inputs=vectors(), depths=((2, 4),), roles={"weight": "hidden"}, tails=("weight",)
+    ),
+    Entry(
+        "wrn_bn",
+        WideResNet,
+        **SIZES,
+        inputs=picture(),
+        depths=((6, 12),),
+        tails=("blocks.*.conv2.weight",),
+        roles={"blocks.1.conv1.weight": "hidden", "stem.weight": "scalar", "head.weight": "output"},
+    ),
+    Entry(
+        "wrn_plain", lambda width, depth: WideResNet(width, depth, False), **SIZES, inputs=picture(), depths=((6, 12),)
+    ),
+    Entry(
+        "wrn_inplace",
+        lambda width, depth: WideResNet(width, depth, True, True),
+        **SIZES,
+        inputs=picture(),
+        depths=((6, 12),),
+    ),
+    Entry("resnet", ResNet, **SIZES, inputs=picture(), depths=((4, 8),), tails=("blocks.*.bn2.*",)),
+    Entry(
+        "encoder_pre",
+        Encoder,
+        **SIZES,
+        inputs=sequence(),
+        depths=((4, 8),),
+        roles={"encoder.layers.*.self_attn.in_proj_weight": "hidden"},
+        tails=("*.out_proj.*", "*.linear2.*"),
+    ),
+    Entry(
+        "encoder_post",
+        lambda width, depth: Encoder(width, depth, False),
+        **SIZES,
+        inputs=sequence(),
+        depths=((4, 8),),
+        postnorm="allow",
+    ),
+    Entry("encoder_decoder", EncoderDecoder, **SIZES, inputs=sequence(), depths=((4, 8), (6, 12))),
+    Entry(
+        "dit",
+        DiT,
+        **SIZES,
+        inputs=(sequence(), torch.tensor([0.3, 2.0])),
+        depths=((4, 8),),
+        tails=("*.attention.out_proj.*", "*.mlp.2.*"),
+        roles={"time.0.weight": "input", "blocks.*.modulation.1.weight": "hidden"},
+    ),
+    Entry("rrdb", RRDB, **SIZES, inputs=picture(8), depths=((2, 4),), refused=4),
+    Entry("edsr", SuperResolution, **SIZES, inputs=picture(8), depths=((2, 4),)),
     Entry("uvit", UViT, **SIZES, inputs=sequence(), error="long skip"),
     Entry("densenet", DenseNet, **SIZES, inputs=vectors(), error="outside residual branches"),
-    Entry("tied", TiedLanguageModel, **SIZES, inputs=torch.tensor([[1, 2, 3]]), depths=((2, 6),)),
-    Entry("data_dependent", DataDependent, **SIZES, inputs=vectors(), depths=((2, 6),)),
-    Entry("growing_heads", GrowingHeads, **SIZES, inputs=sequence(), depths=((2, 6),)),
+    Entry(
+        "tied",
+        TiedLanguageModel,
+        **SIZES,
+        inputs=torch.tensor([[1, 2, 3]]),
+        depths=((2, 4),),
+        roles={"embedding.weight": "input"},
+        readout=("norm.weight", "norm.bias"),
+    ),
+    Entry("data_dependent", DataDependent, **SIZES, inputs=vectors(), depths=((2, 4),)),
+    Entry("growing_heads", GrowingHeads, **SIZES, inputs=sequence(), depths=((2, 4),)),
 )

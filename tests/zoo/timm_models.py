@@ -18,7 +18,9 @@ def vit(heads: int, depth: int, **options):
 
 
 def convnext(width: int, depth: int, **options):
-    return timm.models.ConvNeXt(num_classes=5, depths=(1, depth, depth, 1), dims=(width, width, 2 * width, 2 * width), **options)
+    return timm.models.ConvNeXt(
+        num_classes=5, depths=(1, depth, depth, 1), dims=(width, width, 2 * width, 2 * width), **options
+    )
 
 
 def mixer(width: int, depth: int):
@@ -46,8 +48,13 @@ def efficientnet(width: int, depth: int):
 
 def nfnet(width: int, depth: int):
     config = timm.models.nfnet.NfCfg(
-        depths=(depth, depth), channels=(2 * width, 4 * width), stem_chs=width, group_size=8, attn_layer="se",
-        attn_kwargs={"rd_ratio": 0.5}, num_features=8 * width
+        depths=(depth, depth),
+        channels=(2 * width, 4 * width),
+        stem_chs=width,
+        group_size=8,
+        attn_layer="se",
+        attn_kwargs={"rd_ratio": 0.5},
+        num_features=8 * width,
     )
     return timm.models.NormFreeNet(config, num_classes=5)
 
@@ -70,20 +77,20 @@ def cait(heads: int, depth: int):
     return timm.models.Cait(img_size=16, patch_size=8, num_classes=5, embed_dim=8 * heads, num_heads=heads, depth=depth)
 
 
-HEADS = {"base": {"heads": 4, "depth": 2}, "target": {"heads": 8, "depth": 6}}
+HEADS = {"base": {"heads": 4, "depth": 2}, "target": {"heads": 8, "depth": 4}}
 WIDTH = {"base": {"width": 16, "depth": 2}, "target": {"width": 32, "depth": 4}}
 ENTRIES = (
-    Entry("vit", vit, **HEADS, inputs=picture(16), depths=((4, 12),)),
+    Entry("vit", vit, **HEADS, inputs=picture(16), depths=((4, 8),)),
     Entry(
         "vit_layerscale_droppath",
         lambda heads, depth: vit(heads, depth, init_values=1e-5, drop_path_rate=0.1),
         **HEADS,
         inputs=picture(16),
-        depths=((4, 12),),
+        depths=((4, 8),),
     ),
     Entry("convnext", convnext, **WIDTH, inputs=picture(32), depths=((6, 10),)),
     Entry("mixer", mixer, **WIDTH, inputs=picture(16), depths=((4, 8),)),
-    Entry("swin", swin, **HEADS, inputs=picture(32), depths=((8, 24),)),
+    Entry("swin", swin, **HEADS, inputs=picture(32), depths=((8, 16),)),
     Entry("efficientnet", efficientnet, **WIDTH, inputs=picture(32), depths=((3, 7),)),
     Entry("nfnet", nfnet, **WIDTH, inputs=picture(64), depths=((4, 8),), refused=8),
     Entry("resnet", resnet, **WIDTH, inputs=picture(32), depths=((6, 10),)),
@@ -97,5 +104,5 @@ ENTRIES = (
         refused=10,
     ),
     Entry("resnet_projection_appears", resnet_se, **WIDTH, inputs=picture(32), error="which parameters there are"),
-    Entry("cait", cait, **HEADS, inputs=picture(16), depths=((4, 12), (4, 4))),
+    Entry("cait", cait, **HEADS, inputs=picture(16), depths=((4, 8), (4, 4))),
 )
