@@ -9,7 +9,23 @@ from typing import Any
 
 __version__ = "0.1.0.dev0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "Curve": "isoscale._records.run",
+    "Plan": "isoscale._plan",
+    "Records": "isoscale._records.records",
+    "Rule": "isoscale._rules",
+    "Run": "isoscale._records.run",
+    "Store": "isoscale._records.store",
+    "Verdict": "isoscale._transfer",
+    "get_rule": "isoscale._rules",
+    "judge": "isoscale._transfer",
+    "plan": "isoscale._plan",
+    "report_facts": "isoscale._report",
+    "sweep": "isoscale._sweep.sweep",
+    "train": "isoscale._train",
+    "train_batch": "isoscale._train",
+    "write_report": "isoscale._report",
+}
 __all__ = sorted(_HOMES)
 
 

@@ -6,4 +6,6 @@ from isoscale._report.gather import facts
 from isoscale._report.page import write_report
 from isoscale._report.terminal import summary
 
-__all__ = ["ReportFacts", "Table", "facts", "summary", "write_report"]
+report_facts = facts
+
+__all__ = ["ReportFacts", "Table", "facts", "report_facts", "summary", "write_report"]

@@ -13,7 +13,7 @@ from isoscale.cli.runs import train_all, write_page
 SPEC = """\
 # What `isoscale demo` runs: does the learning rate tuned on a small residual network hold for wider and deeper ones?
 rules = ["sp", "mup", "depth_mup"]
-seeds = 4
+seeds = 3
 
 [store]
 path = "{folder}/runs.sqlite"
@@ -29,7 +29,7 @@ width = 32
 depth = 3
 
 [sizes]
-widths = [32, 64, 128, 256]
+widths = [32, 48, 64, 96, 128]
 depths = [3, 6, 12, 24]
 target = {{ width = 64, depth = 24 }}
 
@@ -37,8 +37,11 @@ target = {{ width = 64, depth = 24 }}
 lr = {{ log2 = [-10, -4], step = 0.5 }}
 
 [optimizers.sgd]
-lr = {{ log2 = [-9, -1], step = 0.5 }}
+lr = {{ log2 = [-8, -1], step = 0.5 }}
 momentum = 0.9
+
+[hyperparameters]
+beta = 0.5
 
 [train]
 steps = 100

@@ -1,0 +1,113 @@
+"""`isoscale theory` and `isoscale reproduce`: what the limits say of an architecture, and the papers' figures."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+theory = typer.Typer(help="The limits: in which regime an architecture trains, how far it is from its limit.")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(theory, name="theory")
+    app.command("reproduce")(reproduce)
+
+
+@theory.callback()
+def about() -> None:
+    """The limits: in which regime an architecture trains, how far it is from its limit."""
+
+
+@theory.command()
+def regime(
+    embedding: int = typer.Option(help="D: width of the residual stream."),
+    depth: int = typer.Option(help="L: number of two-layer blocks."),
+    hidden: int = typer.Option(help="M: hidden width of a block."),
+    depth_exponent: float = typer.Option(1.0, help="a: branches are multiplied by depth^-a."),
+    multiplier: float = typer.Option(1.0, help="Constant before every branch."),
+    input_std: float = typer.Option(None, help="Std of a block's first weight; default embedding^-1/2."),
+    output_std: float = typer.Option(None, help="Std of a block's second weight; default hidden^-1/2."),
+    proxy: str = typer.Option(None, help="Embedding,depth,hidden of a proxy, e.g. 64,12,256."),
+    steps: int = typer.Option(20, help="Gradient steps at which the error law is read."),
+    as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
+) -> None:
+    """In which regime does this architecture train, how far is a proxy from its limit, and which proxy is nearer?"""
+    from isoscale.theory.regimes import assess
+
+    found = assess(
+        embedding,
+        depth,
+        hidden,
+        depth_exponent=depth_exponent,
+        multiplier=multiplier,
+        input_std=input_std,
+        output_std=output_std,
+        proxy=_shape(proxy),
+        steps=steps,
+    )
+    if as_json:
+        typer.echo(json.dumps(found.facts(), indent=2))
+        return
+    for sentence in found.sentences():
+        typer.echo(sentence)
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"--proxy {text!r}: three whole numbers, embedding,depth,hidden, e.g. --proxy 64,12,256")
+    embedding, depth, hidden = map(int, parts)
+    return embedding, depth, hidden
+
+
+def reproduce(
+    paper: str = typer.Argument(help="A paper's key, e.g. chizat2025."),
+    figure: str = typer.Argument(None, help="One figure, e.g. fig5; all of them without it."),
+    preset: str = typer.Option("cpu", help="cpu takes minutes; full is the paper's size."),
+    folder: Path = typer.Option(Path("figures"), help="Where facts (JSON) and pictures (PNG) go."),
+    record: bool = typer.Option(False, help="Also write the facts into the golden files."),
+) -> None:
+    """Make a paper's figures again: the facts as JSON, the pictures as PNG."""
+    if find_spec("matplotlib") is None:
+        raise ValueError("the pictures need matplotlib: pip install 'isoscale[papers]'")
+    papers = import_module("papers")
+    known = sorted(path.name for path in Path(papers.__path__[0]).iterdir() if (path / "__init__.py").exists())
+    if paper not in known:
+        raise ValueError(f"no paper {paper!r}; there are {', '.join(known)}")
+    figures = import_module(f"papers.{paper}").FIGURES
+    records = import_module(f"papers.{paper}.record")
+    if figure is not None and figure not in figures:
+        raise ValueError(f"{paper} has no {figure!r}; there are {', '.join(figures)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [figure] if figure else list(figures):
+        module = figures[name]
+        if preset not in module.PRESETS:
+            raise ValueError(f"{name} has no preset {preset!r}; there are {', '.join(module.PRESETS)}")
+        with _bar(f"{paper} {name}") as progress:
+            facts = module.facts(preset, progress)
+        stem = folder / f"{paper}-{name}-{preset}"
+        stem.with_suffix(".json").write_text(json.dumps(records.to_json(facts)) + "\n")
+        module.draw(facts).savefig(stem.with_suffix(".png"), dpi=120)
+        if record:
+            records.record(name, preset, facts)
+        typer.echo(f"wrote {stem}.json and {stem}.png")
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that draws a bar on a terminal, else a line at each call."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: typer.echo(f"{label}: {done} of {total}", err=True)
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,67 @@
+"""The surface is frozen: a name or an option that appears or goes does so by an edit of this file."""
+
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+import isoscale
+from isoscale.cli import app
+
+NAMES = [
+    "Curve", "Plan", "Records", "Rule", "Run", "Store", "Verdict", "get_rule", "judge", "plan", "report_facts", "sweep",
+    "train", "train_batch", "write_report",
+]  # fmt: skip
+
+COMMANDS = {
+    "demo": ["folder", "output", "workers"],
+    "init": ["path"],
+    "sweep": ["batch", "retry", "spec", "workers"],
+    "show": ["source"],
+    "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
+    "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
+    "rules list": [],
+    "rules show": ["depth", "folded", "optimizer", "rule", "width"],
+    "rules compare": ["a", "b", "optimizer"],
+    "theory regime": [
+        "as_json", "depth", "depth_exponent", "embedding", "hidden", "input_std", "multiplier", "output_std", "proxy",
+        "steps",
+    ],
+    "reproduce": ["figure", "folder", "paper", "preset", "record"],
+}  # fmt: skip
+
+
+def commands() -> dict[str, list[str]]:
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        for path, each in {f"{name} {k}": v for k, v in getattr(command, "commands", {}).items()}.items() or [
+            (name, command)
+        ]:
+            found[path] = sorted(option.name for option in each.params)
+    return found
+
+
+def test_public_names() -> None:
+    assert sorted(isoscale.__all__) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert getattr(isoscale, name).__doc__
+
+
+def test_commands_and_their_options() -> None:
+    assert commands() == COMMANDS
+
+
+def test_an_unknown_name_is_told() -> None:
+    with pytest.raises(AttributeError, match="it has"):
+        isoscale.plam  # noqa: B018
+
+
+def test_importing_the_package_and_its_command_line_loads_no_torch() -> None:
+    code = "import sys, isoscale, isoscale.cli; assert 'torch' not in sys.modules, 'torch was imported'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    heavy = "import sys, isoscale; assert not {'torch', 'numpy', 'scipy'} & set(sys.modules), 'numerics were imported'"
+    subprocess.run([sys.executable, "-c", heavy], check=True)
