@@ -91,7 +91,7 @@ def _extrapolated(problem: Problem, Ls: Sequence[int], shallow: Sequence[Limit])
         quadratic, quadratic_error = _fit(inverse, values, noise, 2)
         gap = _rms(quadratic[0] - linear[0])
         if gap > 2 * quadratic_error:  # the second term is seen above the noise
-            f, error, order, truncation = quadratic, quadratic_error, 2, gap * float(inverse[-1] * 2)
+            f, error, order, truncation = quadratic, quadratic_error, 2, gap * float(inverse[0])
         else:
             truncation = min(truncation, gap)
     spread = torch.full_like(f[0], error)

@@ -156,23 +156,14 @@ class Conditioned:
         return self._X.n, self._Y.n
 
     def forward(self, x: Tensor) -> Tensor:
-        c = self._meet(self._X, self._Y, sound(x, self.broken))
+        c, out = self._ask(self._X, self._Y, sound(x, self.broken), self._E.value.transpose(1, 2))
         self._cs.append(c)
-        ny, nx = self._E.value.shape[1:]
-        learned = torch.bmm(c[..., :nx], self._E.value.transpose(1, 2))
-        return self._image(c, self._X, learned, self._Y.vectors[:, :ny])
+        return out
 
     def backward(self, y: Tensor) -> Tensor:
-        d = self._meet(self._Y, self._X, sound(y, self.broken))
+        d, out = self._ask(self._Y, self._X, sound(y, self.broken), self._E.value)
         self._ds.append(d)
-        ny, nx = self._E.value.shape[1:]
-        return self._image(d, self._Y, torch.bmm(d[..., :ny], self._E.value), self._X.vectors[:, :nx])
-
-    def _image(self, c: Tensor, near: _Basis, learned: Tensor, far: Tensor) -> Tensor:
-        if self._sig == 0:
-            return torch.bmm(learned, far)
-        out = torch.bmm(self._rho.value * c, near.images)
-        return out if learned.shape[-1] == 0 else out.baddbmm_(learned, far)
+        return out
 
     def learn(self, push: Tensor, columns: Tensor) -> None:
         d, c = self._ds[-1], self._cs[-1][:, columns]
@@ -181,48 +172,51 @@ class Conditioned:
         self._E.push(torch.bmm((push[:, :, None] * d).transpose(1, 2), c))
         self._rho.push(torch.zeros_like(self._rho.value))
 
-    def _meet(self, near: _Basis, far: _Basis, x: Tensor) -> Tensor:
-        """Coefficients (R, m, n) of x in `near`'s basis, first enlarged by the directions of x that are new."""
-        S, n = x.shape[-1], near.n
+    def _ask(self, near: _Basis, far: _Basis, x: Tensor, E: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients (R, m, n) of x in `near`, enlarged by the new directions of x, and the matrix's answer."""
+        S, n, m = x.shape[-1], near.n, x.shape[1]
         rest, c = x, x.new_zeros(*x.shape[:2], 0)
         if n:
             c = torch.bmm(x, near.vectors.transpose(1, 2)) / S
             rest = torch.baddbmm(x, c, near.vectors, alpha=-1)
         scale = (x * x).mean(-1).amax(-1).sqrt()
-        q, new = _directions(rest, self._drop * scale)
-        if q.shape[1] == 0:
-            return c
-        if n:  # once more: what is left of a nearly known field is mostly rounding
+        q, new, smallest = _directions(rest, self._drop * scale)
+        if n and smallest < 1e-3:  # what is left of a nearly known field is partly rounding: project once more
             q = torch.baddbmm(q, torch.bmm(q, near.vectors.transpose(1, 2)), near.vectors, alpha=-1 / S)
             q = q / (q * q).mean(-1, keepdim=True).sqrt().clamp_min(1e-300)
-        near.append(q, self._fresh(q, far))
-        return torch.cat([c, new], dim=-1)
-
-    def _fresh(self, q: Tensor, far: _Basis) -> Tensor:
-        """The images of the new directions q: innovation plus response."""
-        if self._sig == 0:
-            return torch.zeros_like(q)
-        e = self._sig * self._source.draw(q.shape[1]).to(q)
-        if not (self._response and far.n):
-            return e
-        known = torch.bmm(q, far.images.transpose(1, 2)) - torch.bmm(e, far.vectors.transpose(1, 2))
-        return torch.baddbmm(e, known, far.vectors, alpha=1 / q.shape[-1])
+        e = self._sig * self._source.draw(q.shape[1]).to(q) if self._sig and q.shape[1] else torch.zeros_like(q)
+        # Rows of coefficients in the other side's basis: the learned part's answer, then the new images' response.
+        # One product for both, since these arrays are read from memory more slowly than they are multiplied.
+        learned = torch.bmm(c[..., : E.shape[1]], E)
+        rows = torch.nn.functional.pad(learned, (0, far.n - learned.shape[-1]))
+        if self._sig and self._response and far.n and q.shape[1]:
+            known = torch.bmm(q, far.images.transpose(1, 2)) - torch.bmm(e, far.vectors.transpose(1, 2))
+            rows = torch.cat([rows, known / S], dim=1)
+        answer = torch.bmm(rows, far.vectors)
+        out = answer[:, :m]
+        if rows.shape[1] > m:
+            e += answer[:, m:]
+        near.append(q, e)
+        c = torch.cat([c, new], dim=-1)
+        return c, out.baddbmm(self._rho.value * c, near.images) if self._sig else out
 
     def kernels(self) -> tuple[Tensor, Tensor]:
         return _gram(self._cs, len(self.broken)), _gram(self._ds, len(self.broken))
 
 
-def _directions(rest: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal fields q (R, k, S) spanning `rest` (R, m, S) down to singular values `floor` (R,), and rest's
-    coefficients (R, m, k). Replicas of lower rank get zero fields: they stay in step and change nothing."""
-    S, m = rest.shape[-1], rest.shape[1]
+def _directions(rest: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Orthonormal fields q (R, k, S) spanning `rest` (R, m, S) down to singular values `floor` (R,), rest's
+    coefficients (R, m, k) and the smallest singular value kept. Replicas of lower rank get zero fields: they stay in
+    step and change nothing."""
+    S = rest.shape[-1]
     orthonormal, triangle = torch.linalg.qr(rest.transpose(1, 2) / S**0.5)
     left, singular, right = torch.linalg.svd(triangle)
     kept = singular > floor[:, None]
-    k = int(kept.sum(-1).max()) if m else 0
+    k = int(kept.sum(-1).max())
     mask = kept[:, :k].to(rest)
     q = torch.bmm(orthonormal, left[:, :, :k]).transpose(1, 2) * (S**0.5 * mask[:, :, None])
-    return q, right[:, :k].transpose(1, 2) * (singular[:, :k] * mask)[:, None, :]
+    smallest = float(torch.where(kept, singular, torch.inf).min())
+    return q.contiguous(), right[:, :k].transpose(1, 2) * (singular[:, :k] * mask)[:, None, :], smallest
 
 
 def _gram(rows: list[Tensor], R: int) -> Tensor:

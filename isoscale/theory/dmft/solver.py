@@ -9,7 +9,7 @@ iteration of a fixed point over all pairs of steps.
 Source: the limit, Bordelon et al. 2024 (arXiv 2309.16620); equations and solver: docs/theory/dmft.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -163,8 +163,6 @@ def _jackknife(problem: Problem, replicas: Tensor) -> float:
 
 def _precision(problem: Problem, depth: int, sampling: Sampling, replicas: Tensor) -> float:
     """Rms difference from the same draws in double precision (all replicas: draws come as one batch)."""
-    from dataclasses import replace
-
     exact = sample_networks(problem, depth, replace(sampling, dtype=torch.float64))[0].f[:, : replicas.shape[1]]
     return float(((exact - replicas) ** 2).mean().sqrt())
 
