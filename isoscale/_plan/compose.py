@@ -25,11 +25,17 @@ def compose(
     optimizer: str,
     mode: Literal["fold", "explicit"] = "fold",
     placements: Sequence[Placement] = (),
+    shared: Mapping[str, float] | None = None,
 ) -> Plan:
-    """The plan of a structure under a rule; `placements` are the hooks that explicit mode uses instead of folding."""
+    """The plan of a structure under a rule.
+
+    `placements` are the hooks that explicit mode uses instead of folding; `shared` are factors of attention logits that
+    several parameters carry together (`fused.share`).
+    """
     hooks, hooked = merged(placements)
     _refuse(structure, rule, optimizer, {hook.module for hook in hooks})
     logits = {name: missing_logits(each, rule) for each in structure.attentions for name in each.fold}
+    logits.update(shared or {})
     return Plan(
         rule=rule.name,
         optimizer_name=optimizer,

@@ -103,7 +103,7 @@ def _about(clones: tuple[tuple[str, ...], ...]) -> list[str]:
 
 
 def _draws(pools: set[tuple[str, ...]], seen: Mapping[str, Moments]) -> int:
-    """How many times to build, at least twice: until the smallest random pool is large enough, fewer for a large model."""
+    """How many times to build: twice at least, then until the smallest random pool is large enough."""
     random = [sum((seen[name] for name in pool), Moments()) for pool in pools]
     counts = [each.count for each in random if each.squares * each.count > each.total**2 * (1 + 1e-9)]
     size = sum(moments.count for moments in seen.values())

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from isoscale._plan.compose import compose
+from isoscale._plan.analysis import Analysis
+from isoscale._plan.compose import compose, missing_logits
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Structure
+from isoscale._plan.fused import share
 from isoscale._plan.hooks import Placement, place, watch
 from isoscale._plan.measure import measured
 from isoscale._plan.naming import listed
@@ -61,12 +63,22 @@ def plan(
     allowed = "allow" if table.branch_multiplier == ONE else postnorm
     structure = describe(build, base, target, inputs, roles=roles, postnorm=allowed)
     structure = measured(structure, build, base)
+    structure, shared = _shared(structure, table, build, target, inputs)
     placements = []
     if mode == "explicit":
         existing = _constants(structure, lambda: describe(build, base, base, inputs, postnorm="allow"))
         placements = _firing(structure, table, optimizer, build, target, inputs, existing)
     structure = _proved(structure, build, base, inputs, {placement.hook.module for placement in placements})
-    return compose(structure, table, base=base, target=target, optimizer=optimizer, mode=mode, placements=placements)
+    return compose(
+        structure,
+        table,
+        base=base,
+        target=target,
+        optimizer=optimizer,
+        mode=mode,
+        placements=placements,
+        shared=shared,
+    )
 
 
 def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], target: Mapping[str, Any]) -> None:
@@ -130,6 +142,18 @@ def _proved(
             "multiplies by hooks where branches are modules."
         )
     return structure
+
+
+def _shared(
+    structure: Structure, rule: Rule, build: Callable[..., nn.Module], target: Mapping[str, Any], inputs: Any
+) -> tuple[Structure, dict[str, float]]:
+    """Serve attentions whose queries, keys and values are one weight, where a growing head size asks for a factor."""
+    factors = [missing_logits(attention, rule) for attention in structure.attentions]
+    if not any(f != 1.0 and each.refusal is not None for f, each in zip(factors, structure.attentions)):
+        return structure, {}
+    traced = Tracer(build, inputs)(target)
+    analysis = Analysis(traced.graph, traced.residuals, traced.residuals.outermost())
+    return share(structure, analysis, factors)
 
 
 def _warned(structure: Structure, sentence: str) -> Structure:
