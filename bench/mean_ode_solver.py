@@ -118,7 +118,7 @@ def main() -> None:
             print(f"{name:7} {method:22} {row['seconds']:8.3f} s   f {row['f']:.2e}   h {row['h']:.2e}", flush=True)
     newton, picard = sweeps(settings["B"], 4096)
     a, b = tables["A"]["solver S=4 P=4096"], tables["B"]["solver S=4 P=4096"]
-    draws = {seed: sampling_error(setting_a(seed=seed)) for seed in (7, 15, 16, 19)}
+    draws = {seed: sampling_error(setting_a(seed=seed)) for seed in (7, 15, 19)}
     claims = [
         Claim("C3", "toy, Sobol 2^14: largest error", toy(2**14), high=3e-4),
         Claim("C3", "toy, Sobol 2^16: largest error", toy(2**16), high=1e-4),

@@ -65,7 +65,10 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
-    """A matplotlib figure (a new one, or drawn into `figure`): a panel a depth, nets in grey, the mean ODE in red."""
+    """A matplotlib figure, new or drawn into `figure`.
+
+    A panel a depth, nets in grey, the mean ODE in red.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure() if figure is None else figure

@@ -62,7 +62,10 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
-    """A matplotlib figure (a new one, or drawn into `figure`): error against L, a line a width, dots measured, lines fitted."""
+    """A matplotlib figure, new or drawn into `figure`.
+
+    Error against L, a line a width, dots measured, lines fitted.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure() if figure is None else figure

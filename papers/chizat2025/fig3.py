@@ -69,7 +69,10 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
-    """A matplotlib figure (a new one, or drawn into `figure`): losses on the left, tracks of u_1 on the right."""
+    """A matplotlib figure, new or drawn into `figure`.
+
+    Losses on the left, tracks of u_1 on the right.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure() if figure is None else figure

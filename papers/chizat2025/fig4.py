@@ -65,7 +65,10 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
-    """A matplotlib figure (a new one, or drawn into `figure`): exponents against g, dots measured, lines predicted (a map over (g, a) for several a)."""
+    """A matplotlib figure, new or drawn into `figure`.
+
+    Exponents against g, dots measured, lines predicted (a map over (g, a) for several a).
+    """
     from matplotlib.figure import Figure
 
     figure = Figure() if figure is None else figure

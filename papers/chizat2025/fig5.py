@@ -73,7 +73,10 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
-    """A matplotlib figure (a new one, or drawn into `figure`): measured error against the fitted law, a panel a step, a colour a D."""
+    """A matplotlib figure, new or drawn into `figure`.
+
+    Measured error against the fitted law, a panel a step, a colour a D.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure() if figure is None else figure

@@ -26,6 +26,7 @@ from isoscale.theory.solution import Solution, Status
 
 CHECK_PARTICLES = 128
 CHECK_NODES = (8, 12)
+UNSURE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,8 @@ def mean_ode(
     holds rms errors a coordinate, worst over the steps returned: "outputs" and "embeddings" (sampling, from the spread
     of replicates), "depth" (the scheme's, relative to the outputs), from a small particle law shared by all nodes, on
     which the S-node scheme is compared with 12 nodes. Where 8 and 12 nodes differ by more than `depth_tolerance` the
-    profile in depth is no longer regular (chaotic or unstable training): the solution is refused from that step on.
+    profile in depth is no longer regular (chaotic or unstable training): the solution is refused from that step on; so
+    it is from where replicates differ by a tenth of the outputs.
     float32 suffices down to errors of 1e-4. Raises `BadSetting` for counts that make no scheme.
     """
     if steps < 0 or replicates < 1 or nodes < 1:
@@ -125,6 +127,14 @@ def _verdict(
     if len(grown):
         k = int(grown[0])
         return Status("diverged", f"the loss grew tenfold by k={k}: the step size is unstable; lower eta"), k - 1
+    unsure = _unsure(setting, out)
+    if unsure is not None and (lost is None or unsure < lost):
+        return Status(
+            "refused",
+            f"replicates disagree by more than {UNSURE:.0%} of the outputs from k={unsure}: training amplifies "
+            "sampling noise there (step size at the edge of stability); lower eta, or give more than "
+            f"{particles} particles",
+        ), unsure - 1
     if lost is not None:
         return Status(
             "refused",
@@ -132,6 +142,17 @@ def _verdict(
             f"than {tolerance:.0e} of the outputs; the limit there is not resolved; lower eta or train fewer steps",
         ), lost - 1
     return Status("converged", f"{steps} steps with {nodes} depth nodes of {particles} particles"), steps
+
+
+def _unsure(setting: Setting, out: March) -> int | None:
+    """The first step at which the standard error over replicates exceeds a share `UNSURE` of the outputs."""
+    if out.f.shape[1] < 2:
+        return None
+    f = out.f.double()
+    se = (f.var(1) / f.shape[1]).mean((-1, -2)).sqrt()
+    size = f.mean(1).square().mean((-1, -2)).sqrt().clamp_min(float(setting.Y.square().mean().sqrt()))
+    bad = np.flatnonzero(~(se <= UNSURE * size).cpu().numpy())
+    return int(bad[0]) if len(bad) else None
 
 
 def _trajectory(problem: Reduced, out: March, last: int) -> Trajectory:

@@ -144,7 +144,7 @@ def test_paths_start_at_the_embedding_and_end_at_the_last_stream() -> None:
 
 
 def test_lost_depth_regularity_is_refused_with_a_sentence() -> None:
-    solution = mean_ode(setting_a(10, 3, 1, 4, eta_u=3.0, eta_v=3.0), 40, particles=512)
+    solution = mean_ode(setting_a(10, 3, 1, 4, eta_u=3.0, eta_v=3.0), 40, particles=512, replicates=1)
     assert solution.status.kind == "refused"
     assert "depth regularity lost at k=" in solution.status.sentence
     assert solution.value is not None
@@ -158,6 +158,14 @@ def test_an_unstable_step_size_is_a_status() -> None:
     solution = mean_ode(setting_b(eta_u=30.0, eta_v=30.0), 10, particles=512, check_depth=False)
     assert solution.status.kind in ("diverged", "unconverged")
     assert "lower eta" in solution.status.sentence
+
+
+def test_an_edge_of_stability_that_amplifies_noise_is_refused() -> None:
+    """These data at eta = 1 make gradient descent chaotic from k = 13: replicates part, every solve converges."""
+    solution = mean_ode(setting_a(seed=4), 16, particles=1024, nodes=3, check_depth=False)
+    assert solution.status.kind == "refused"
+    assert "replicates disagree" in solution.status.sentence
+    assert mean_ode(setting_a(seed=0), 16, particles=1024, nodes=3, check_depth=False).status.ok
 
 
 def test_progress_is_told() -> None:
