@@ -162,7 +162,8 @@ def _warned(structure: Structure, sentence: str) -> Structure:
 
 def _constants(structure: Structure, at_base: Callable[[], Structure]) -> dict[str, float]:
     """What the model's code already multiplies refused branches by, target over base (their tails cannot tell)."""
-    asked = [branch for branch in structure.branches if branch.refusal is not None and branch.constant != 1.0]
+    hookable = [branch for branch in structure.branches if branch.refusal is not None and branch.hook is not None]
+    asked = [branch for branch in hookable if branch.constant != 1.0]
     if not asked:
         return {}
     before = {branch.constant for branch in at_base().branches if branch.refusal is not None}
