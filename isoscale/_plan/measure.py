@@ -62,13 +62,11 @@ def measured(structure: Structure, build: Callable[..., nn.Module], base: Mappin
         seen = {name: moments + _moments(again[name]) for name, moments in seen.items()}
         if draw == 1:
             drawn = {name for name in first if not torch.equal(first[name], again[name])}
-    clones = _clones({name: first[name] for name in sorted(drawn)})
-    return replace(
-        structure,
-        parameters={name: _with_moments(each, seen, drawn) for name, each in structure.parameters.items()},
-        clones=clones,
-        warnings=structure.warnings + tuple(_about(clones)),
-    )
+    parameters = {name: _with_moments(each, seen, drawn) for name, each in structure.parameters.items()}
+    # Layers that hold the same ramp are no copies: nothing about them is drawn.
+    known = tuple(group for group in structure.clones if all(parameters[name].drawn for name in group))
+    clones = known or _clones({name: first[name] for name in sorted(drawn)})
+    return replace(structure, parameters=parameters, clones=clones, warnings=structure.warnings + tuple(_about(clones)))
 
 
 def _check_same(first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
