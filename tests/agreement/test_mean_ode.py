@@ -8,9 +8,12 @@ import math
 import pytest
 import torch
 
+from isoscale._rules import fold, get_rule
 from isoscale.theory.mean_ode import (
     Net,
     Row,
+    Weights,
+    error_law,
     euler_limit,
     fit_rows,
     forward,
@@ -107,3 +110,49 @@ def test_c15_one_learning_rate_serves_all_shapes_and_the_raw_one_does_not() -> N
     scaled, raw = losses(False), losses(True)
     assert max(scaled) < 1.08 * min(scaled)
     assert max(raw) > 1.4 * min(raw)
+
+
+def test_the_rule_resnet_2lp_is_the_critical_scaling() -> None:
+    """Plain SGD on ordinary weights W1 = U/D, W2 = V/(LM), with settings that `_rules` carries from a base shape, is
+    the theory's net at one eta; the settings of `completep` are not (its W2 is larger by sqrt(M/D))."""
+    (L0, M0), (L, M), eta = (5, 20), (8, 6), 0.8
+    setting = setting_b(eta_u=eta, eta_v=eta)
+    D, net = setting.D, Net(L, M, 1)
+    start = initial(setting, [net], torch.float64)
+    exact = train(setting, [net], 4, dtype=torch.float64, weights=Weights(start.U.clone(), start.V.clone())).f[-1, 0]
+
+    def by_rule(name: str) -> torch.Tensor:
+        rule = get_rule(name)
+        inner, tail = rule.entry("hidden", True, "sgd"), fold(rule.entry("hidden", True, "sgd", tail=True))
+        into, out = ({"fan_in": a, "fan_out": b, "depth": L / L0} for a, b in ((1.0, M / M0), (M / M0, 1.0)))
+        W1 = (start.U[:, 0] / D * inner.std.at(**into)).requires_grad_(True)
+        base = start.V[:, 0] / (L0 * M0)
+        W2 = (base * tail.std.at(**out)).requires_grad_(True)
+        rates = eta * L0 * M0 / D * inner.lr.at(**into), eta * L0 * M0 * D / (L0 * M0) ** 2 * tail.lr.at(**out)
+        for step in range(5):
+            h = setting.X
+            for l in range(L):
+                h = h + torch.tanh(h @ W1[l].T) @ W2[l]
+            if step < 4:
+                gradients = torch.autograd.grad(setting.loss(h), (W1, W2))
+                with torch.no_grad():
+                    for weight, rate, gradient in zip((W1, W2), rates, gradients):
+                        weight -= rate * gradient
+        return h.detach()
+
+    assert float((by_rule("resnet_2lp") - exact).abs().max()) < 1e-12
+    assert float((by_rule("completep") - exact).abs().max()) > 1e-2
+
+
+def test_error_law_measures_and_fits_in_one_call_and_speaks() -> None:
+    seen: list[tuple[int, int]] = []
+    shapes = [(L, M) for L in (8, 16, 32) for M in (2, 8)]
+    (law,) = error_law(
+        [setting_b(5), setting_b(10)], shapes, seeds=4, steps=[1], progress=lambda done, of: seen.append((done, of))
+    )
+    assert seen[-1] == (24, 24)
+    b = law.linear.coefficients["b"]
+    assert b.low < b.value < b.high
+    assert set(law.fluctuation) == {"L", "M", "D"}
+    assert "sqrt(D/(LM))" in law.sentences()[0]
+    assert "/ sqrt(LM)" in error_law(setting_b(), shapes, seeds=2, steps=[1], with_D=False)[0].sentences()[0]
