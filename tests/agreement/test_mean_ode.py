@@ -147,12 +147,12 @@ def test_the_rule_resnet_2lp_is_the_critical_scaling() -> None:
 def test_error_law_measures_and_fits_in_one_call_and_speaks() -> None:
     seen: list[tuple[int, int]] = []
     shapes = [(L, M) for L in (8, 16, 32) for M in (2, 8)]
-    (law,) = error_law(
-        [setting_b(5), setting_b(10)], shapes, seeds=4, steps=[1], progress=lambda done, of: seen.append((done, of))
-    )
+    few = {"steps": [1], "reference_particles": 2**12}
+    told = lambda done, of: seen.append((done, of))  # noqa: E731
+    (law,) = error_law([setting_b(5), setting_b(10)], shapes, seeds=4, progress=told, **few)
     assert seen[-1] == (24, 24)
     b = law.linear.coefficients["b"]
     assert b.low < b.value < b.high
     assert set(law.fluctuation) == {"L", "M", "D"}
     assert "sqrt(D/(LM))" in law.sentences()[0]
-    assert "/ sqrt(LM)" in error_law(setting_b(), shapes, seeds=2, steps=[1], with_D=False)[0].sentences()[0]
+    assert "/ sqrt(LM)" in error_law(setting_b(), shapes, seeds=2, with_D=False, **few)[0].sentences()[0]

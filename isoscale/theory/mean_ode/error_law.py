@@ -11,6 +11,7 @@ seeds' standard deviation the fluctuation. Data, W_E and W_U stay fixed across s
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,10 +184,12 @@ def error_law(
     observable: str = "outputs",
     min_depth: int = 8,
     with_D: bool = True,
+    reference_particles: int = 2**15,
     progress: Progress | None = None,
 ) -> tuple[ErrorLaw, ...]:
     """Measure and fit the error law at each of `steps`: one setting, or several that differ in D (the D law)."""
     chosen = [settings] if isinstance(settings, Setting) else list(settings)
     steps = sorted(set(steps))
-    rows = [row for setting in chosen for row in measure(setting, shapes, seeds, steps, progress=progress)]
+    how: dict[str, Any] = {"reference_particles": reference_particles, "progress": progress}
+    rows = [row for setting in chosen for row in measure(setting, shapes, seeds, steps, **how)]
     return tuple(fit_rows(rows, k, observable, min_depth=min_depth, with_D=with_D) for k in steps)
