@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from isoscale._plan.analysis import Analysis
@@ -57,7 +58,7 @@ def plan(
         raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or mode='explicit'.")
     if postnorm not in ("refuse", "allow"):
         raise PlanError(f"postnorm={postnorm!r}: depth scaling of a post-norm stream is postnorm='refuse' or 'allow'.")
-    if not isinstance(built := build_light(build, base), nn.Module):
+    if not isinstance(built := _light(build, base), nn.Module):
         raise PlanError(f"the builder returned a {type(built).__name__} at {dict(base)}, not a torch.nn.Module.")
     # A rule that leaves depth alone multiplies no branch: a norm on the stream is no trouble then.
     allowed = "allow" if table.branch_multiplier == ONE else postnorm
@@ -156,6 +157,13 @@ def _shared(
     return share(structure, analysis, factors)
 
 
+def _light(build: Callable[..., nn.Module], size: Mapping[str, Any]) -> nn.Module:
+    """The model without its memory, built beside everybody's random numbers."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        return build_light(build, size)
+
+
 def _warned(structure: Structure, sentence: str) -> Structure:
     return replace(structure, warnings=(*structure.warnings, sentence))
 
@@ -186,7 +194,7 @@ def _firing(
     existing: Mapping[str, float],
 ) -> list[Placement]:
     """Hooks that really fire on the target model, traced under fake tensors."""
-    placements = place(structure, rule, optimizer, build_light(build, target), existing)
+    placements = place(structure, rule, optimizer, _light(build, target), existing)
     fired: list[set[str]] = []
 
     def watched(**size: Any) -> nn.Module:
