@@ -12,11 +12,11 @@ Train = Callable[[Sequence[Config]], Sequence[Run]]
 """Turns a batch of configurations into as many runs. A run depends on its own configuration alone."""
 
 MEMBERS = frozenset(
-    {"lr", "seed", "weight_decay", "momentum", "beta1", "beta2", "eps", "beta", "gamma0", "warmup", "schedule"}
+    {"rule", "lr", "seed", "weight_decay", "momentum", "beta1", "beta2", "eps", "beta", "gamma0", "warmup", "schedule"}
 )
-"""What may differ inside a unit: numbers of the optimizer and of the branch. All else is the unit's shape."""
+"""What may differ inside a unit: the rule, numbers of the optimizer and of the branch. All else is the unit's shape."""
 
-_SHOWN = ("model", "rule", "optimizer", "width", "depth", "steps")
+_SHOWN = ("model", "optimizer", "width", "depth", "steps")
 
 
 def name_of(train: Train) -> str:
@@ -44,13 +44,18 @@ def guess_cost(config: Config) -> float:
 def make_units(
     train: str, configs: Iterable[Config], batch: int, cost: Callable[[Config], float] = guess_cost
 ) -> list[Unit]:
-    """Units of at most `batch` configurations of one shape, of nearly equal size."""
+    """Units of at most `batch` configurations of one shape, of nearly equal size.
+
+    Rules stand side by side: where two of them mean the same training (at the base size all do), a callable that
+    notices can do it once.
+    """
     groups: dict[str, list[Config]] = {}
     for config in configs:
         shape = {name: value for name, value in config.items() if name not in MEMBERS}
         groups.setdefault(json.dumps(shape, sort_keys=True), []).append(config)
     units = []
     for group in groups.values():
+        group.sort(key=lambda config: json.dumps({**config, "rule": ""}, sort_keys=True))
         shown = label({name: group[0][name] for name in _SHOWN if name in group[0]})
         count = -(-len(group) // batch)
         for part in range(count):

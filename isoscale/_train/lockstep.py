@@ -4,19 +4,22 @@ On small networks a step of one network costs its operations' overhead, not thei
 share the overhead. A run's numbers do not depend on who shares the stack, so it may be split and compacted freely.
 """
 
+import hashlib
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from isoscale._records.run import Config, Run, digest
 from isoscale._train.evaluation import CHUNK, spread
-from isoscale._train.loop import finished, one_thread, train
+from isoscale._train.loop import finished, one_thread, train_prepared
 from isoscale._train.progress import CHECK_EVERY, CURVE_EXAMPLES, FINAL_EXAMPLES, Progress
 from isoscale._train.schedule import batches, schedule
 from isoscale._train.setup import Setup, flops_per_step, prepare
-from isoscale._train.stack import Stack, stacked
+from isoscale._train.stack import Stack, settings_of, stacked
 
 PAYS_BELOW = 4e6  # operations a parameter tensor a step, above which one network alone fills the machine
 MEMORY = 2**30  # bytes that one stack may take
@@ -30,24 +33,53 @@ def train_batch(configs: Sequence[Config]) -> list[Run]:
     Those of one shape train in lockstep where that pays, the others one after another. Which way a configuration is
     trained depends on it alone, and in lockstep its numbers do not depend on the others, so the same configuration
     gives the same run, bit for bit, in every batch. `train` is the same computation in the plain way: equal up to the
-    rounding of batched kernels.
+    rounding of batched kernels. Configurations that mean the same training (two rules at the base size) train once.
     """
     runs: list[Run | None] = [None] * len(configs)
     groups: dict[str, list[int]] = {}
     for at, config in enumerate(configs):
         groups.setdefault(digest({name: value for name, value in config.items() if name not in OWN}), []).append(at)
     for members in groups.values():
-        setup = prepare(configs[members[0]])
-        found: Iterable[Run]
-        if pays(setup):
-            most = room(setup)
-            parts = [members[start : start + most] for start in range(0, len(members), most)]
-            found = [run for part in parts for run in train_lockstep([prepare(configs[at]) for at in part])]
-        else:
-            found = (train(configs[at]) for at in members)
-        for at, run in zip(members, found, strict=True):
+        for at, run in zip(members, _trained_group([configs[at] for at in members]), strict=True):
             runs[at] = run
     return [run for run in runs if run is not None]
+
+
+def _trained_group(configs: Sequence[Config]) -> list[Run]:
+    """The runs of configurations of one shape."""
+    first = prepare(configs[0])
+    together = pays(first)
+    most = room(first) if together else 1
+    done: dict[str, Run] = {}
+    waiting: dict[str, Setup] = {}
+    keys = []
+    for config in configs:
+        setup = prepare(config)
+        keys.append(fingerprint(setup))
+        if keys[-1] not in done:
+            waiting[keys[-1]] = setup
+        if len(waiting) == most:
+            done |= _trained_parts(waiting, together)
+            waiting = {}
+    done |= _trained_parts(waiting, together)
+    return [replace(done[key], config=dict(config)) for key, config in zip(keys, configs, strict=True)]
+
+
+def _trained_parts(waiting: dict[str, Setup], together: bool) -> dict[str, Run]:
+    setups = list(waiting.values())
+    runs = train_lockstep(setups) if together and setups else [train_prepared(setup) for setup in setups]
+    return dict(zip(waiting, runs, strict=True))
+
+
+def fingerprint(setup: Setup) -> str:
+    """What fixes a training beyond its shape: initial values, the optimizer's settings, data order and schedule."""
+    hashed = hashlib.sha256()
+    for name, tensor in setup.model.state_dict().items():
+        hashed.update(name.encode())
+        hashed.update(tensor.numpy().tobytes())
+    own = {name: value for name, value in setup.settings.model_dump().items() if name in OWN - {"rule"}}
+    hashed.update(json.dumps([settings_of(setup), own], sort_keys=True).encode())
+    return hashed.hexdigest()
 
 
 def pays(setup: Setup) -> bool:

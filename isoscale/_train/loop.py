@@ -25,7 +25,11 @@ def train(config: Config) -> Run:
     stops being a number, or passes 1000 times the first one, ends there with status "diverged", the step, and infinite
     losses. Torch works with one thread meanwhile. Raises `ConfigError`, `DataError` or the plan's error at once.
     """
-    setup = prepare(config)
+    return train_prepared(prepare(config))
+
+
+def train_prepared(setup: Setup) -> Run:
+    """Train a set-up that is at its initialisation; see `train`."""
     progress = Progress(setup)
     started = time.perf_counter()
     with one_thread():

@@ -129,7 +129,7 @@ class Stack:
 def stacked(setups: Sequence[Setup]) -> Stack:
     """Stack set-ups of one shape and one optimizer; the models and optimizers given are left as they were."""
     first = setups[0]
-    settings = [_settings(setup) for setup in setups]
+    settings = [settings_of(setup) for setup in setups]
     models = [dict(setup.model.named_parameters()) for setup in setups]
     # Parameters with the same settings in every member lie side by side, so that one kernel call steps them.
     names = sorted(models[0], key=lambda name: [each[name] for each in settings])
@@ -157,7 +157,7 @@ def _run(tensors: Sequence[Tensor], row: int, at: Segment) -> list[Tensor]:
     return [tensor[row, at.start : at.stop] for tensor in tensors]
 
 
-def _settings(setup: Setup) -> dict[str, tuple[float, float, float]]:
+def settings_of(setup: Setup) -> dict[str, tuple[float, float, float]]:
     """(lr, weight decay, eps) of every parameter by name; eps is -1 where the optimizer has none."""
     names = {id(parameter): name for name, parameter in setup.model.named_parameters()}
     return {

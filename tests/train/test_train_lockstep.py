@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from isoscale._records.run import Run
-from isoscale._train import prepare, train, train_batch
+from isoscale._train import lockstep, prepare, train, train_batch
 from isoscale._train.lockstep import pays, room, train_lockstep
 
 BASE = {
@@ -121,3 +121,21 @@ def test_configurations_of_several_shapes_come_back_in_order() -> None:
     members = [config(depth=depth, seed=seed) for seed in (0, 1) for depth in (2, 3)]
     assert [run.config for run in train_batch(members)] == members
     assert train_batch([]) == []
+
+
+def test_rules_that_mean_the_same_training_train_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    original = lockstep.train_lockstep
+    monkeypatch.setattr(lockstep, "train_lockstep", lambda setups: sizes.append(len(setups)) or original(setups))
+    members = [config(rule=rule, depth=depth) for depth in (2, 4) for rule in ("sp", "mup", "depth_mup")]
+    runs = train_batch(members)
+    assert sizes == [1, 2]  # at the base size all three are one; deeper, mup is sp, which knows no depth
+    assert [run.config for run in runs] == members
+    assert runs[0].metrics == runs[1].metrics == runs[2].metrics
+    assert runs[3].metrics == runs[4].metrics != runs[5].metrics
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"lr": 2.0**-7}, {"weight_decay": 0.1}, {"eps": 1e-3}, {"warmup": 0.1}])
+def test_what_changes_a_training_changes_its_fingerprint(change: dict[str, object]) -> None:
+    assert lockstep.fingerprint(prepare(config())) != lockstep.fingerprint(prepare(config(**change)))
+    assert lockstep.fingerprint(prepare(config())) == lockstep.fingerprint(prepare(config()))
