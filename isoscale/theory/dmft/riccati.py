@@ -28,6 +28,13 @@ from isoscale.theory.solution import Solution
 
 Array = NDArray[np.float64]
 
+EVALUATIONS = 5000
+"""Slopes taken in one integration over depth before it is given up: ordinary ones need 50 to 300."""
+
+
+class _Unstable(ArithmeticError):
+    """Training blew up: the coefficients of the next rows are too large to integrate."""
+
 
 def solve_linear_deep(
     problem: Problem, *, rtol: float = 1e-9, nodes: int = 33, response: bool = True, progress: Progress | None = None
@@ -176,12 +183,21 @@ class _Rows:
     def _integrate(self, rows: Callable[[float, Array], Array], start: Array, forward: bool) -> Array | None:
         span, at = ((0.0, 1.0), self.tau) if forward else ((1.0, 0.0), self.tau[::-1])
         scale = self.rtol * max(float(np.abs(start).max()), 1e-3)
-        if not np.isfinite(rows(span[0], start)).all():
+        calls = 0
+
+        def guarded(tau: float, state: Array) -> Array:
+            nonlocal calls
+            calls += 1
+            slope = rows(tau, state)
+            if calls > EVALUATIONS or not np.abs(slope).max(initial=0.0) < 1e12:
+                raise _Unstable
+            return slope
+
+        try:
+            found = solve_ivp(guarded, span, start, method="DOP853", t_eval=at, rtol=self.rtol, atol=scale)
+        except (_Unstable, np.linalg.LinAlgError):
             return None
-        found = solve_ivp(rows, span, start, method="DOP853", t_eval=at, rtol=self.rtol, atol=scale)
-        if not found.success or not np.isfinite(found.y).all():
-            return None
-        return np.asarray(found.y.T if forward else found.y.T[::-1])
+        return np.asarray(found.y.T if forward else found.y.T[::-1]) if found.success else None
 
     def solution(self, f: Array, end: int | None) -> Solution[LinearLimit]:
         problem, M = self.problem, self.problem.M
