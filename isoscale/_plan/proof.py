@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from isoscale._plan.analysis import Analysis
 from isoscale._plan.branches import Add, find_residuals
+from isoscale._plan.execution import plain_execution
 from isoscale._plan.facts import Structure, StructureError
 from isoscale._plan.graph import Graph
 from isoscale._plan.sizes import Size, described, example
 from isoscale._plan.tails import Fold, Site, fold_sites
-from isoscale._plan.trace import Inputs, Recorder, call, convert, flatten, plain_execution, record
+from isoscale._plan.trace import Inputs, Recorder, call, convert, flatten, record
 
 LOW_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
 EXACT = 1e-10

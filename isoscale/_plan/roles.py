@@ -171,7 +171,8 @@ def fans(wide: tuple[Use, ...], narrow: tuple[Use, ...], name: str) -> list[Fans
     found: list[Fans] = []
     if [(use.op, use.argument) for use in wide] != [(use.op, use.argument) for use in narrow]:
         if {(use.op, use.argument) for use in wide} != {(use.op, use.argument) for use in narrow}:
-            return [Fans("scalar", 1, 1, 1, 1, "", "it is used by other ops at the target width than at the base width")]
+            other = "it is used by other ops at the target width than at the base width"
+            return [Fans("scalar", 1, 1, 1, 1, "", other)]
         wide, narrow = first_of_kind(wide), first_of_kind(narrow)
     for big, small in zip(wide, narrow):
         role = role_of(big.fan_in != small.fan_in, big.fan_out != small.fan_out)

@@ -10,9 +10,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from isoscale._plan.branches import Residuals, find_residuals, template
+from isoscale._plan.execution import sweep_caches
 from isoscale._plan.facts import StructureError
 from isoscale._plan.graph import Graph
-from isoscale._plan.trace import Inputs, record, sweep_caches, trace
+from isoscale._plan.trace import Inputs, record, trace
 
 MOST_REAL_ELEMENTS = 200_000_000
 """Parameters that a model may have for its forward pass to be traced on real tensors (under a gigabyte)."""

@@ -1,13 +1,14 @@
 """describe(): what a model is made of, compared between two sizes. The door between tracing and planning."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from isoscale._plan.analysis import Analysis, Logits
+from isoscale._plan.analysis import Analysis
 from isoscale._plan.branches import Chain, template
 from isoscale._plan.compare import (
     chain_depths,
@@ -20,11 +21,13 @@ from isoscale._plan.compare import (
     stream_trouble,
     streams,
 )
+from isoscale._plan.execution import sweep_caches
 from isoscale._plan.facts import Attention, Branch, Parameter, Refusal, Role, Stream, Structure, StructureError
+from isoscale._plan.heads import attentions, readouts
+from isoscale._plan.initial import clones, drawn, follows_depth
 from isoscale._plan.parameters import Assigned, assign, overrides
 from isoscale._plan.sizes import Size, Traced, Tracer, depth_keys, described
-from isoscale._plan.tails import fold_sites
-from isoscale._plan.trace import Inputs, sweep_caches
+from isoscale._plan.trace import Inputs
 
 __all__ = ["Attention", "Branch", "Parameter", "Refusal", "Role", "Stream", "Structure", "StructureError", "describe"]
 
@@ -81,7 +84,8 @@ def describe(
         )
     assigned = assign(sizes.thin, sizes.target, overrides(roles, tuple(sizes.target.graph.shapes)), sizes.widened)
     parameters, more = fill(sizes, assigned)
-    heads, refusals = readouts(sizes, assigned)
+    copies, own = initial_facts(build, base, thin, sizes, {n: p.base_names for n, p in parameters.items()})
+    heads, refusals = readouts(sizes.target, sizes.thin, assigned)
     for name, factor in heads.items():
         old = parameters[name]
         readout = old.stream is None
@@ -89,12 +93,32 @@ def describe(
     return Structure(
         parameters=parameters,
         streams={chain.name: stream(sizes, chain, chain.name in normed) for chain in sizes.target.chains},
-        warnings=(*warnings, *more, *(note for item in assigned.values() for note in item.notes)),
+        warnings=(*warnings, *more, *own, *(note for item in assigned.values() for note in item.notes)),
         refusals=tuple(refusals),
-        attentions=attentions(sizes),
+        attentions=attentions(sizes.target, sizes.thin),
+        clones=copies,
         depth_keys=deep,
         width_keys=tuple(key for key in target if key not in deep and base.get(key) != target[key]),
     )
+
+
+def initial_facts(
+    build: Callable[..., nn.Module], base: Size, thin: Size, sizes: Sizes, pools: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
+    """Copied layers, and what to say about them and about initial scales that follow depth."""
+    elements = sum(math.prod(shape) for shape in sizes.thin.graph.shapes.values())
+    deep = drawn(build, thin, elements)
+    copies = clones(deep)
+    notes = []
+    if deep and sizes.base.graph.shapes.keys() != sizes.thin.graph.shapes.keys():
+        changed = follows_depth(drawn(build, base, elements), deep, pools)
+        if changed:
+            listed = ", ".join(f"{name} by {factor:.3g}" for name, factor in list(changed.items())[:4])
+            notes.append(
+                f"the model's own initialisation follows depth ({listed}): it is replaced by the base model's measured "
+                "one times the rule's factor, not multiplied"
+            )
+    return copies, notes
 
 
 def thin_size(tracer: Tracer, base: Size, target: Size, deep: tuple[str, ...]) -> tuple[Size, tuple[str, ...]]:
@@ -307,52 +331,3 @@ def first_number_open(name: str) -> str:
             parts[position] = "*"
             break
     return ".".join(parts)
-
-
-def readouts(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, float], list[Refusal]]:
-    """Where the readout multiplier goes: output weights take it themselves, tied ones hand it to the norm before them.
-
-    Returns for each parameter that takes it the factor which the model itself applies there, target over base width.
-    """
-    factors: dict[str, float] = {}
-    refusals: list[Refusal] = []
-    for name, item in assigned.items():
-        if item.fans.role == "output":
-            factors[name] = head_constant(sizes.target, name) / head_constant(sizes.thin, name)
-        if not item.tied:
-            continue
-        folds = []
-        for analysis in (sizes.target, sizes.thin):
-            heads = [use for use in analysis.uses[name] if use.kind == "matrix"]
-            sites = [analysis.head_site(name, use) for use in heads]
-            folds.append((fold_sites(analysis.graph, sites, [add.node for add in analysis.adds], {}), analysis, heads))
-        (wide, analysis, heads), (narrow, thin, thin_heads) = folds
-        for big, small, use, other in zip(wide, narrow, heads, thin_heads):
-            if big.refusal is not None:
-                refusals.append(big.refusal)
-            after = analysis.forward(use.node)[0] / thin.forward(other.node)[0]
-            for parameter in big.parameters:
-                factors[parameter] = after * big.existing[parameter] / small.existing.get(parameter, 1.0)
-    return factors, refusals
-
-
-def head_constant(analysis: Analysis, name: str) -> float:
-    """Known numbers multiplied right before and right after an output weight."""
-    for use in analysis.uses[name]:
-        if use.kind == "matrix":
-            site = analysis.head_site(name, use)
-            return analysis.constant_back(site.operand) * analysis.forward(use.node)[0]
-    return 1.0
-
-
-def attentions(sizes: Sizes) -> tuple[Attention, ...]:
-    """Attentions whose head size grows, and who can carry the extra factor on their logits."""
-    wide, narrow = sizes.target.logits, sizes.thin.logits
-    if len(wide) != len(narrow):
-        return ()
-    pairs: list[tuple[Logits, Logits]] = [(big, small) for big, small in zip(wide, narrow) if big.size != small.size]
-    folds = sizes.target.query_folds([big for big, _ in pairs]) if pairs else []
-    return tuple(
-        Attention(big.module, small.size, big.size, big.scale / small.scale, fold.parameters, fold.refusal)
-        for (big, small), fold in zip(pairs, folds)
-    )

@@ -4,12 +4,9 @@ Tensors are recognised by the storage they live in, not by their Python object: 
 the tensor it came from stay one and the same stream. Models run under fake tensors (shapes only, no memory).
 """
 
-import contextlib
-import functools
-import gc
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from isoscale._plan.execution import custom_functions, named_modules, plain_execution
 from isoscale._plan.facts import StructureError
 from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
 
@@ -30,7 +28,7 @@ FULL_FACTORIES = {"full", "full_like", "new_full", "fill"}
 SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"} | {
     "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"
 }  # fmt: skip
-GROUPED = torch.ops.aten._grouped_mm.default if hasattr(torch.ops.aten, "_grouped_mm") else None
+GROUPED = getattr(getattr(torch.ops.aten, "_grouped_mm", None), "default", None)
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
@@ -75,6 +73,8 @@ class Recorder(TorchDispatchMode):
         self.storages: dict[int, Storage] = {}
         self.modules: list[str] = []
         self.calls: list[tuple[str, int]] = []
+        self.quiet: set[int] = set()  # cut from what they were made of
+        self.rooted: list[bool] = []  # whether gradient flows from a node to a parameter
         self.custom = 0  # inside how many custom autograd functions (their forward runs without grad mode)
 
     # -- reading and writing storages
@@ -94,6 +94,8 @@ class Recorder(TorchDispatchMode):
         version = len(storage.writes)
         cut = place in storage.detached and not tensor.requires_grad and torch.is_grad_enabled()
         known = storage.detached.get(place) if cut else storage.views.get(place)
+        if known is not None and tensor.requires_grad and not tensor.is_leaf and torch.is_grad_enabled():
+            self.reconnect(known[0])  # does nothing to what is known to carry gradient
         if known is not None and (known[1] == version or not self._written(storage, place, known[1])):
             return known[0]
         if known is None and not storage.views:
@@ -109,6 +111,20 @@ class Recorder(TorchDispatchMode):
         node = parts[0] if len(parts) == 1 and self.nodes[parts[0]].shape == place[1] else self.merge(parts, place[1])
         storage.views[place] = (node, version)
         return node
+
+    def reconnect(self, index: int) -> None:
+        """Gradient flows after all: a tensor that requires grad with no differentiable way back to a parameter.
+
+        Scripted functions detach their inputs and pass gradient by a node of their own.
+        """
+        todo = [index]
+        while todo:
+            node = self.nodes[todo.pop()]
+            if not self.rooted[node.index]:
+                self.rooted[node.index] = True
+                if node.index in self.quiet:
+                    self.nodes[node.index] = replace(node, differentiable=True)
+                todo.extend(source for _, source in node.inputs)
 
     @staticmethod
     def _written(storage: Storage, place: Geometry, since: int) -> list[tuple[int, Geometry]]:
@@ -131,6 +147,7 @@ class Recorder(TorchDispatchMode):
         data = any(self.nodes[part].data for part in parts)
         node = Node(len(self.nodes), MERGE, arguments, shape, self.where, data, True, inputs=inputs)
         self.nodes.append(node)
+        self.rooted.append(any(self.rooted[part] for part in parts))
         return node.index
 
     @property
@@ -143,6 +160,7 @@ class Recorder(TorchDispatchMode):
         inputs = tuple((name, node) for name, value in arguments.items() for node in references(value))
         node = Node(len(self.nodes), op, arguments, tuple(tensor.shape), module, data, flows, inputs=inputs, **more)
         self.nodes.append(node)
+        self.rooted.append(op == PARAMETER or (flows and any(self.rooted[source] for _, source in inputs)))
         return node.index
 
     # -- the dispatch
@@ -191,6 +209,8 @@ class Recorder(TorchDispatchMode):
         for output, tensor in enumerate(tensors):
             keeps = flows and (tensor.is_floating_point() or tensor.is_complex())
             node = self.add(name, arguments, tensor, self.where, data, keeps, output=output, value=value)
+            if not flows and (name not in NO_GRADIENT or name == "detach") and tensor.is_floating_point():
+                self.quiet.add(node)
             self.place(tensor, node, any(tensor is target for target in written), name)
         for target in written:
             if not any(tensor is target for tensor in tensors):  # a buffer updated on the side, an `out=`
@@ -250,64 +270,6 @@ def factory_value(name: str, arguments: Mapping[str, Any], nodes: list[Node]) ->
     return None
 
 
-@contextlib.contextmanager
-def named_modules(recorder: Recorder, model: nn.Module) -> Iterator[None]:
-    """Keep the recorder's stack of module names while submodules run."""
-    names = {id(module): name for name, module in reversed(list(model.named_modules(remove_duplicate=False)))}
-
-    def enter(module: nn.Module, args: Any) -> None:
-        recorder.modules.append(names.get(id(module), recorder.where))
-
-    def leave(module: nn.Module, args: Any, out: Any) -> None:
-        first = out[0] if isinstance(out, (tuple, list)) and out else out
-        if isinstance(first, Tensor):
-            recorder.calls.append((recorder.where, recorder.read(first)))
-        recorder.modules.pop()
-
-    register = torch.nn.modules.module
-    before = register.register_module_forward_pre_hook(enter)
-    after = register.register_module_forward_hook(leave, always_call=True)
-    try:
-        yield
-    finally:
-        before.remove()
-        after.remove()
-
-
-@contextlib.contextmanager
-def custom_functions(recorder: Recorder) -> Iterator[None]:
-    """Know when a custom autograd function runs: grad mode is off inside, though gradient flows through it."""
-    original = torch.autograd.Function.__dict__["apply"]
-
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        recorder.custom += 1
-        try:
-            return original.__get__(None, cls)(*args, **kwargs)
-        finally:
-            recorder.custom -= 1
-
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment,method-assign]
-    try:
-        yield
-    finally:
-        setattr(torch.autograd.Function, "apply", original)  # noqa: B010 - a classmethod object, not a method
-
-
-@contextlib.contextmanager
-def plain_execution() -> Iterator[None]:
-    """Every op in the open: no fused encoder fast path, no compiled regions."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    log = logging.getLogger("torch._subclasses.fake_tensor")  # it prints whatever fails before we can try real tensors
-    silent, log.disabled = log.disabled, True
-    try:
-        with torch.compiler.set_stance("force_eager"), torch.jit.optimized_execution(False), torch.enable_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        log.disabled = silent
-
-
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """Run the model on an example batch of any form."""
     if isinstance(inputs, Mapping):
@@ -325,7 +287,7 @@ def convert(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
         return {key: convert(value, change) for key, value in inputs.items()}
     if isinstance(inputs, (tuple, list)):
         items = [convert(value, change) for value in inputs]
-        return type(inputs)(*items) if hasattr(inputs, "_fields") else type(inputs)(items)
+        return type(inputs)(*items) if getattr(inputs, "_fields", None) else type(inputs)(items)
     return inputs
 
 
@@ -389,18 +351,3 @@ def trace(model: nn.Module, inputs: Inputs, mode: FakeTensorMode) -> Graph:
     batch = convert(inputs, lambda tensor: mode.from_tensor(tensor.detach().clone()))
     with mode:
         return record(model, batch)
-
-
-def sweep_caches() -> None:
-    """Empty every `functools.lru_cache` that has kept a fake tensor: the user's next real call would be given it."""
-    for cache in [item for item in gc.get_objects() if type(item) is functools._lru_cache_wrapper]:
-        if holds_fake(cache, 4):
-            cache.cache_clear()
-
-
-def holds_fake(value: Any, levels: int) -> bool:
-    if isinstance(value, torch._subclasses.FakeTensor):
-        return True
-    holder = isinstance(value, (dict, list, tuple)) or type(value).__name__ == "_lru_list_elem"
-    inside = levels > 0 and (levels == 4 or holder)
-    return inside and any(holds_fake(item, levels - 1) for item in gc.get_referents(value) if not callable(item))

@@ -1,5 +1,7 @@
 """Roles come from the consuming op: same shapes, different ops, different roles."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -230,3 +232,32 @@ def test_a_flat_sequence_is_not_matched_by_numbers() -> None:
     assert found["3.layer.weight"].base_names == ("1.layer.weight", "2.layer.weight")
     assert found["4.weight"].role == "input"
     assert found["5.weight"].role == "hidden"
+
+
+class Copied(nn.Module):
+    """Deep copies of one layer, or an initialisation that follows depth by itself."""
+
+    def __init__(self, width: int, depth: int, copies: bool, power: float) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, width)
+        first = nn.Linear(width, width)
+        self.blocks = nn.ModuleList([copy.deepcopy(first) if copies else nn.Linear(width, width) for _ in range(depth)])
+        with torch.no_grad():
+            for block in self.blocks:
+                block.weight.mul_(depth**power)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + torch.relu(block(x))
+        return x
+
+
+@pytest.mark.parametrize(("copies", "power"), [(False, 0.0), (True, 0.0), (False, -0.5)])
+def test_copies_and_own_depth_scales_are_seen(copies: bool, power: float) -> None:
+    def build(width: int, depth: int) -> nn.Module:
+        return Copied(width, depth, copies, power)
+
+    found = describe(build, {"width": 16, "depth": 2}, {"width": 32, "depth": 6}, VECTORS)
+    assert bool(found.clones) == copies
+    assert any("initialisation follows depth" in warning for warning in found.warnings) == (power != 0)

@@ -1,16 +1,18 @@
 """The recorder: what becomes one node, what stays one stream, what is cut."""
 
 import functools
+import warnings
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from isoscale._plan.execution import sweep_caches
 from isoscale._plan.graph import MERGE, Graph
 from isoscale._plan.sizes import build_light, trace_size
 from isoscale._plan.structure import StructureError
-from isoscale._plan.trace import overlap, record, sweep_caches, trace
+from isoscale._plan.trace import overlap, record, trace
 
 
 class Run(nn.Module):
@@ -214,3 +216,17 @@ def test_overlap_is_exact_for_slices(first, second, expected) -> None:
     )
     assert bool(shared) == expected
     assert overlap(first, second) == expected
+
+
+def test_scripted_functions_pass_gradient_however_often_they_ran() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(cubed)
+    for _ in range(4):
+        graph = graph_of(lambda layer, x: scripted(layer(x)).sin())
+        assert graph.is_ancestor(graph.parameters["layer.weight"], only(graph, "sin").index)
+        scripted(torch.ones(2, requires_grad=True)).sum().backward()
+
+
+def cubed(x: torch.Tensor) -> torch.Tensor:
+    return x * x * x
