@@ -6,7 +6,7 @@ STAMP := $(VENV)/.dev
 # One torch thread a process: small models run faster so, and pytest-xdist already uses the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test zoo check bench docs clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -26,6 +26,12 @@ demo: $(STAMP)
 ## make test    all tests
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+## make zoo     tracing and planning of timm's and Hugging Face's architectures, built from configs (nothing downloaded but packages)
+zoo: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt transformers
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps timm
+	$(BIN)/python -m pytest -n auto --dist worksteal -m zoo tests/zoo
 
 ## make check   ruff, mypy, and the mutants of the rules (each must kill a test)
 check: $(STAMP)

@@ -13,13 +13,13 @@ from isoscale.cli.runs import train_all, write_page
 SPEC = """\
 # What `isoscale demo` runs: does the learning rate tuned on a small residual network hold for wider and deeper ones?
 rules = ["sp", "mup", "depth_mup"]
-seeds = 3
+seeds = 4
 
 [store]
 path = "{folder}/runs.sqlite"
 
 [model]
-name = "residual_mlp"
+name = "preln_mlp"
 
 [data]
 name = "digits"
@@ -34,19 +34,17 @@ depths = [3, 6, 12, 24]
 target = {{ width = 64, depth = 24 }}
 
 [optimizers.adamw]
-lr = {{ log2 = [-10, -4], step = 0.5 }}
+lr = {{ log2 = [-9, -4], step = 0.5 }}
 
 [optimizers.sgd]
-lr = {{ log2 = [-8, -1], step = 0.5 }}
+lr = {{ log2 = [-5, 0], step = 0.5 }}
 momentum = 0.9
-
-[hyperparameters]
-beta = 0.5
 
 [train]
 steps = 100
 batch_size = 128
 schedule = "cosine"
+evaluations = 2
 """
 
 
@@ -67,10 +65,10 @@ def demo(
     spec = parse_spec(text)
     sizes = ", ".join(f"{width}x{depth}" for width, depth in spec.all_sizes())
     typer.echo(
-        f"Residual MLPs of width x depth {sizes} on digits, {len(spec.rules)} rules, {len(spec.optimizers)} "
+        f"Pre-LN residual MLPs of width x depth {sizes} on digits, {len(spec.rules)} rules, {len(spec.optimizers)} "
         f"optimizers: {spec.count()} runs. The same command goes on after an interruption."
     )
-    records = train_all(spec, workers=workers, batch=64)
+    records = train_all(spec, workers=workers, batch=66)
     verdicts = judge(records)
     typer.echo(summary(verdicts), nl=False)
     page = write_page(records, verdicts, output, commands=["isoscale demo"])

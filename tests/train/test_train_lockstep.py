@@ -135,7 +135,9 @@ def test_rules_that_mean_the_same_training_train_once(monkeypatch: pytest.Monkey
     assert runs[3].metrics == runs[4].metrics != runs[5].metrics
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"lr": 2.0**-7}, {"weight_decay": 0.1}, {"eps": 1e-3}, {"warmup": 0.1}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"lr": 2.0**-7}, {"weight_decay": 0.1}, {"eps": 1e-3}, {"warmup": 0.1}]
+)
 def test_what_changes_a_training_changes_its_fingerprint(change: dict[str, object]) -> None:
     assert lockstep.fingerprint(prepare(config())) != lockstep.fingerprint(prepare(config(**change)))
     assert lockstep.fingerprint(prepare(config())) == lockstep.fingerprint(prepare(config()))
