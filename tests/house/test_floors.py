@@ -13,10 +13,11 @@ ROOMS = {
     "_sweep": {"_records"},
     "_transfer": {"_records"},
     "_report": {"_transfer", "_records"},
+    "_check": {"_rules", "_plan", "_train", "_transfer", "_records"},
     "theory": {"_rules", "_records"},
-    "cli": {"_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "theory"},
+    "cli": {"_check", "_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "theory"},
 }
-TORCH = {"_plan", "_train", "theory"}
+TORCH = {"_plan", "_train", "_check", "theory"}
 
 
 def room(path: Path) -> str:

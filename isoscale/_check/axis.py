@@ -1,0 +1,123 @@
+"""All sizes along one axis: planned, traced, measured from every seed, and turned into lines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from isoscale._check.demands import Axis, Demands
+from isoscale._check.lines import Line, judged
+from isoscale._check.measure import Measured, Task, Traced, measure, sites_of, trace_size
+from isoscale._check.quantity import Quantity
+from isoscale._plan import Plan
+from isoscale._plan.branches import template
+
+NO_GRADIENT = 1e-5
+"""A gradient this much smaller than the model's largest is rounding: keys' biases, a bias in front of a norm."""
+
+Progress = Callable[[int, int, str], None]
+Size = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Along:
+    """Everything measured along one axis: measured[i][j] at sizes[i] from seed j; `numbers` are the sizes."""
+
+    axis: Axis
+    numbers: tuple[float, ...]
+    traced: tuple[Traced, ...]
+    measured: tuple[tuple[Measured, ...], ...]
+
+    def positions(self, quantity: Quantity) -> list[float]:
+        """The sizes against which a quantity is fitted: in depth, the branches of its own stream."""
+        if self.axis == "width":
+            return list(self.numbers)
+        depths = [one.plan.depths for one in self.traced]
+        if quantity.stream is not None and all(quantity.stream in each for each in depths):
+            own = [float(each[quantity.stream][1]) for each in depths]
+            if len(set(own)) == len(own):
+                return own
+        return list(self.numbers)
+
+    def quantities(self) -> list[Quantity]:
+        """What was measured at every size, in the order of the forward pass."""
+        common = set(self.measured[0][0].squares)
+        for row in self.measured:
+            for one in row:
+                common &= set(one.squares)
+        return [quantity for quantity in self.measured[0][0].squares if quantity in common]
+
+    def without_gradient(self) -> set[str]:
+        """Parameters (numbers taken out) that no gradient reaches, up to rounding, at some size."""
+        found = set()
+        for row in self.measured:
+            for one in row:
+                largest = max((live.gradient for live in one.live), default=0.0)
+                small = {template(live.name) for live in one.live if live.gradient <= NO_GRADIENT * largest}
+                large = {template(live.name) for live in one.live if live.gradient > NO_GRADIENT * largest}
+                found |= small - large
+        return found
+
+    def lines(self, demands: Demands, tolerance: float) -> list[Line]:
+        """Every quantity's line; updates of parameters without a gradient are shown and not judged."""
+        idle = self.without_gradient()
+        found = []
+        for quantity in self.quantities():
+            values = [[one.rms(quantity) for one in row] for row in self.measured]
+            judge_it = not (quantity.kind == "update" and quantity.parameter in idle)
+            declared = demands.of(quantity, self.axis) if judge_it else None
+            found.append(judged(self.axis, quantity, self.positions(quantity), values, declared, tolerance))
+        return found
+
+
+@dataclass
+class Runner:
+    """Plans, traces and trains; counts what is done for whoever watches."""
+
+    task: Task
+    plan_at: Callable[[Mapping[str, Any]], Plan]
+    base: Size
+    grids: Mapping[Axis, Sequence[Size]]
+    seeds: tuple[int, ...]
+    progress: Progress | None = None
+    done: int = field(default=0)
+
+    def along(self, axis: Axis) -> Along:
+        """Everything along one axis. The widest plan is made on both: only growth shows a parameter's role."""
+        sizes = [{**self.base, **size} for size in self.grids[axis]]
+        plans = [self.plan_at(size) for size in sizes]
+        wide = self.grids["width"]
+        widest = plans[-1] if axis == "width" or not wide else self.plan_at({**self.base, **wide[-1]})
+        traced = []
+        for size, plan in zip(sizes, plans):
+            traced.append(trace_size(self.task, plan, size))
+            self.tell(f"traced {named(size)}")
+        sites = sites_of(traced, plans[-1], widest)
+        rows = []
+        for index, one in enumerate(traced):
+            row = []
+            for seed in self.seeds:
+                row.append(measure(self.task, one, sites[index], seed))
+                self.tell(f"trained {named(one.size)}, seed {seed}")
+            rows.append(tuple(row))
+        return Along(axis, tuple(numbers(sizes, self.base, plans, axis)), tuple(traced), tuple(rows))
+
+    def tell(self, what: str) -> None:
+        self.done += 1
+        if self.progress is not None:
+            count = sum(len(sizes) for sizes in self.grids.values()) * (len(self.seeds) + 1)
+            self.progress(self.done, count, what)
+
+
+def numbers(sizes: Sequence[Size], base: Size, plans: Sequence[Plan], axis: Axis) -> list[float]:
+    """Each size as one number: the first key that changes, or the count of branches where that is no number."""
+    changing = [key for key in base if len({str(size[key]) for size in sizes}) > 1]
+    for key in changing:
+        if all(isinstance(size[key], (int, float)) for size in sizes):
+            return [float(size[key]) for size in sizes]
+    if axis == "depth":
+        return [float(sum(now for _, now in plan.depths.values())) for plan in plans]
+    return [max(max(s.fan_in, s.fan_out) for s in plan.settings) for plan in plans]
+
+
+def named(size: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in size.items())
