@@ -19,7 +19,8 @@ from isoscale.theory.mean_ode.activations import Activation
 
 
 class Block(Protocol):
-    matrices: tuple[Matrix, ...]
+    @property
+    def matrices(self) -> tuple[Matrix, ...]: ...
 
     def forward(self, h: Tensor) -> Tensor: ...
 

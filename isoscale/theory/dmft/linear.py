@@ -190,8 +190,8 @@ class _State:
     def solution(self, f: Array, end: int | None) -> Solution[LinearLimit]:
         outputs = torch.from_numpy(f)[:, :, None]
         loss = self.problem.loss_of(outputs.to(self.problem.X.device)).cpu()
-        fields = [torch.from_numpy(x) for x in (self.H, self.G, self.A[:-1], self.B[:-1])]
-        value = LinearLimit(outputs, loss, *fields, torch.linspace(0, 1, self.L + 1, dtype=torch.float64))
+        H, G, A, B = (torch.from_numpy(x) for x in (self.H, self.G, self.A[:-1], self.B[:-1]))
+        value = LinearLimit(outputs, loss, H, G, A, B, torch.linspace(0, 1, self.L + 1, dtype=torch.float64))
         return finished(self.problem, value, end, {"f": 0.0, "loss": 0.0}, "exact to rounding")
 
 

@@ -82,10 +82,10 @@ def train_networks(
 
 def centre(w: Tensor, features: Tensor) -> Tensor:
     """w (R, C, S) made orthogonal to the features (R, M, S), with <w w> = 1 restored: then f = 0 as in the limit."""
-    R, C, S = w.shape
+    S = w.shape[-1]
     orthonormal = torch.linalg.svd(features, full_matrices=False)
     scale = orthonormal.S.amax(-1, keepdim=True)
-    rows = orthonormal.Vh * (orthonormal.S > 1e-10 * scale)[:, :, None]
+    rows = orthonormal.Vh * (orthonormal.S > scale * 1e-10)[:, :, None]
     rest = w - (w @ rows.transpose(1, 2)) @ rows
     norm = (rest * rest).mean(-1, keepdim=True).sqrt()
     if not bool((norm > 0.1).all()):

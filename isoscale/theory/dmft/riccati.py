@@ -214,8 +214,8 @@ class _Rows:
         spectrum = np.abs(chebyshev.chebfit(2 * self.tau - 1, H.reshape(self.nodes, -1), self.nodes - 1)).max(1)
         error = max(float(spectrum[-2:].max() / max(spectrum.max(), 1e-300)), 10 * self.rtol)
         outputs = torch.from_numpy(f)[:, :, None]
-        fields = [torch.from_numpy(np.stack(kernel)) for kernel in kernels]
+        Ht, Gt, A, B = (torch.from_numpy(np.stack(kernel)) for kernel in kernels)
         loss = problem.loss_of(outputs.to(problem.X.device)).cpu()
-        value = LinearLimit(outputs, loss, *fields, torch.from_numpy(self.tau))
+        value = LinearLimit(outputs, loss, Ht, Gt, A, B, torch.from_numpy(self.tau))
         sentence = f"depth integrated to {self.rtol:g}; A, B are densities (A^l = beta0 L^-1/2 A(tau))"
         return finished(problem, value, end, {"f": error, "loss": error}, sentence)

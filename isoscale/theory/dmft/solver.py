@@ -88,7 +88,7 @@ def sample_networks(
     """The replicas themselves (see `solve_limit`), the ranks met, and the source of randomness."""
     if depth < 1:
         raise BadProblem(f"depth = {depth} must be at least 1")
-    device, R, S = problem.X.device, sampling.replicas, sampling.width
+    device = problem.X.device
     root = _root(problem.Kx.cpu())
     source = _source(sampling, root.shape[1] + problem.C, problem)
     h0 = (root @ source.draw(root.shape[1])).to(device, sampling.dtype)

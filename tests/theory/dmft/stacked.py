@@ -24,21 +24,25 @@ def stacked_linear(problem: Problem, L: int, iterations: int = 60) -> tuple[np.n
     def gs(l: int) -> slice:
         return slice((L + 1) * n + l * T, (L + 1) * n + (l + 1) * T)
 
+    def col(K: np.ndarray, pd: np.ndarray) -> np.ndarray:
+        return (K[:, : T * M] * pd).reshape(n, T, M).sum(-1)
+
+    def rep(K: np.ndarray, pd: np.ndarray) -> np.ndarray:
+        return np.pad(np.repeat(K, M, axis=1) * pd, ((0, 0), (0, M)))
+
     for _ in range(iterations):
         pd = np.zeros((T, M))
         pd[:, :P] = (problem.Y.numpy()[:, 0] - f[:T, :P]) / P
         pd = pd.reshape(-1)  # (t, mu), zero on probes
         tile = np.tile(Kx, (T + 1, T + 1))
         X = np.zeros((size, size))  # v = X v + sources
-        col = lambda K: (K[:, : T * M] * pd).reshape(n, T, M).sum(-1)  # noqa: E731
-        rep = lambda K: np.pad(np.repeat(K, M, axis=1) * pd, ((0, 0), (0, M)))  # noqa: E731
-        X[hs(0), gs(0)] = eta * before * col(tile)
-        X[gs(L), hs(L)] = eta * after * rep(np.ones((T, T)))
+        X[hs(0), gs(0)] = eta * before * col(tile, pd)
+        X[gs(L), hs(L)] = eta * after * rep(np.ones((T, T)), pd)
         for l in range(L):
             X[hs(l + 1), hs(l)] = np.eye(n)
-            X[hs(l + 1), gs(l + 1)] = b * A[l] + learn * before * col(H[l])
+            X[hs(l + 1), gs(l + 1)] = b * A[l] + learn * before * col(H[l], pd)
             X[gs(l), gs(l + 1)] = np.eye(T)
-            X[gs(l), hs(l)] = b * B[l] + learn * after * rep(G[l + 1])
+            X[gs(l), hs(l)] = b * B[l] + learn * after * rep(G[l + 1], pd)
         V = np.linalg.inv(np.eye(size) - X)
         noise = np.zeros((size, size))
         noise[hs(0), hs(0)], noise[gs(L), gs(L)] = tile, 1.0
@@ -46,7 +50,7 @@ def stacked_linear(problem: Problem, L: int, iterations: int = 60) -> tuple[np.n
             noise[hs(l + 1), hs(l + 1)], noise[gs(l), gs(l)] = b * b * sig**2 * H[l], b * b * sig**2 * G[l + 1]
         K = V @ noise @ V.T
         for l in range(L):
-            A[l] = b * sig**2 * V[hs(l), gs(l)]  # response of h^l to its own backward source r^l (scaled: b r^l enters g^l)
+            A[l] = b * sig**2 * V[hs(l), gs(l)]  # of h^l to the backward source b r^l, which enters g^l
             B[l] = b * sig**2 * V[gs(l + 1), hs(l + 1)]
         H = np.stack([K[hs(l), hs(l)] for l in range(L + 1)])
         G = np.stack([K[gs(l), gs(l)] for l in range(L + 1)])

@@ -1,11 +1,17 @@
 """Three solvers of the linear limit that share no step: the march over time, the stacked fixed point, and sampling with
 orthonormal fields; and infinite depth against finite depths."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from isoscale.theory.dmft import solver
+from isoscale.theory.dmft.blocks import Block
 from isoscale.theory.dmft.linear import solve_linear
+from isoscale.theory.dmft.network import block_of
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.dmft.riccati import solve_linear_deep
 from isoscale.theory.dmft.solver import Sampling, sample_networks, solve_limit
@@ -65,6 +71,25 @@ def test_the_comparison_sees_dropped_responses_and_a_missing_block() -> None:
     assert relative(solve_linear(problem, 2, branch=problem.b(3)).require().f, exact) > 1e-2
 
 
+def test_a_gradient_paired_with_the_wrong_layer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shifted:
+        """Learns with g^l where g^{l+1} belongs: the commonest mistake."""
+
+        def __init__(self, block: Block) -> None:
+            self._block, self.matrices = block, block.matrices
+            self.forward, self.learn = block.forward, block.learn
+
+        def backward(self, g: Tensor, columns: Tensor) -> Tensor:
+            out = self._block.backward(g, columns)
+            self.matrices[0].backward(out)
+            return out
+
+    monkeypatch.setattr(solver, "block_of", lambda *args: Shifted(block_of(*args)))
+    problem = linear()
+    wrong = sample_networks(problem, 3, Sampling(width=512, replicas=1, drop=1e-11))[0].f[0]
+    assert relative(wrong, solve_linear(problem, 3).require().f) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["plain", "neural ODE", "zero init", "momentum", "logistic"])
 def test_infinite_depth_is_the_extrapolation_of_finite_depths(name: str) -> None:
     problem = linear(**CASES[name])
@@ -81,7 +106,7 @@ def test_depth_error_is_first_order_and_responses_survive_depth() -> None:
     problem = linear(eta0=0.1)
     deep = solve_linear_deep(problem).require().f
     errors = [relative(solve_linear(problem, L).require().f, deep) for L in (16, 32, 64)]
-    assert all(1.8 < a / b < 2.1 for a, b in zip(errors, errors[1:]))
+    assert all(1.8 < a / b < 2.1 for a, b in pairwise(errors))
     without = solve_linear_deep(problem, response=False).require().f
     assert 0.02 < relative(without, deep) < 0.3
 
