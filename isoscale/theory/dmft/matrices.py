@@ -53,6 +53,9 @@ class Descent:
         self._momentum, self._decay = momentum, decay
 
     def push(self, push: Tensor) -> None:
+        if self._momentum == 0 and self._decay == 0:  # large matrices: one pass over memory instead of four
+            self.value = self.value + push
+            return
         self._velocity = self._momentum * self._velocity + push - self._decay * self.value
         self.value = self.value + self._velocity
 
@@ -183,7 +186,7 @@ class Conditioned:
         q, new, smallest = _directions(rest, self._drop * scale)
         if n and smallest < 1e-3:  # what is left of a nearly known field is partly rounding: project once more
             q = torch.baddbmm(q, torch.bmm(q, near.vectors.transpose(1, 2)), near.vectors, alpha=-1 / S)
-            q = q / (q * q).mean(-1, keepdim=True).sqrt().clamp_min(1e-300)
+            q = q / (q * q).mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(q.dtype).tiny)
         e = self._sig * self._source.draw(q.shape[1]).to(q) if self._sig and q.shape[1] else torch.zeros_like(q)
         # Rows of coefficients in the other side's basis: the learned part's answer, then the new images' response.
         # One product for both, since these arrays are read from memory more slowly than they are multiplied.
@@ -211,6 +214,9 @@ def _directions(rest: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, float]:
     S = rest.shape[-1]
     orthonormal, triangle = torch.linalg.qr(rest.transpose(1, 2) / S**0.5)
     left, singular, right = torch.linalg.svd(triangle)
+    # One sign for each direction, whatever the library chose: the same draw then means the same in every precision.
+    sign = right.gather(-1, right.abs().argmax(-1, keepdim=True)).sign()
+    left, right = left * sign.transpose(1, 2), right * sign
     kept = singular > floor[:, None]
     k = int(kept.sum(-1).max())
     mask = kept[:, :k].to(rest)

@@ -100,14 +100,19 @@ class Sobol:
             engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed + 7919 * r)
             uniform = engine.draw(S, dtype=torch.float64).T
             points.append(torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)))
-        self._fields = torch.stack(points)
+        fields = torch.stack(points)
+        # Second moments made exact: linear fields then carry no sampling error.
+        root = torch.linalg.cholesky(fields @ fields.transpose(1, 2) / S)
+        self._fields = torch.linalg.solve_triangular(root, fields, upper=False)
         self._next = 0
 
     def draw(self, k: int) -> Tensor:
         taken = self._fields[:, self._next : self._next + k]
         if taken.shape[1] < k:
-            raise ValueError(f"{self._fields.shape[1]} Sobol dimensions are fewer than the fields asked for: a limit "
-                             "with random blocks needs mode='srht' or 'iid'")
+            raise ValueError(
+                f"{self._fields.shape[1]} Sobol dimensions are fewer than the fields asked for: a limit with random "
+                "blocks needs mode='srht' or 'iid'"
+            )
         self._next += k
         return taken
 
