@@ -1,5 +1,8 @@
 """Sphinx configuration: MyST pages, a gallery whose pages run, a reference from docstrings. Warnings are errors."""
 
+import re
+from typing import Any
+
 import isoscale
 
 project = "isoscale"
@@ -30,3 +33,21 @@ sphinx_gallery_conf = {
 }
 # Sphinx cannot pickle a configuration that holds functions; there are none that matter to a rebuild here.
 suppress_warnings = ["config.cache"]
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", plain_text)
+
+
+def plain_text(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text with `code` in backticks: keep their equations and indented lines as they stand."""
+    paragraphs = "\n".join(lines).strip().split("\n\n")
+    lines[:] = [*"\n\n".join(_paragraph(each) for each in paragraphs).split("\n"), ""]
+
+
+def _paragraph(text: str) -> str:
+    if text.lstrip().startswith(">>>"):
+        return text
+    escaped = re.sub(r"`+([^`]+)`+", r"``\1``", re.sub(r"([*|\\]|_(?=\W|$))(?=[^`]*(?:`[^`]*`[^`]*)*$)", r"\\\1", text))
+    rows = escaped.split("\n")
+    return "\n".join(f"| {row}" for row in rows) if any(row.startswith(" ") for row in rows) else escaped
