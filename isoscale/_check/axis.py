@@ -1,13 +1,14 @@
 """All sizes along one axis: planned, traced, measured from every seed, and turned into lines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isoscale._check.demands import Axis, Demands
 from isoscale._check.lines import Line, judged
 from isoscale._check.measure import Measured, Task, Traced, measure, sites_of, trace_size
 from isoscale._check.quantity import Quantity
+from isoscale._check.sites import Sites
 from isoscale._plan import Plan
 from isoscale._plan.branches import template
 
@@ -25,6 +26,7 @@ class Along:
     axis: Axis
     numbers: tuple[float, ...]
     traced: tuple[Traced, ...]
+    sites: tuple[Sites, ...]
     measured: tuple[tuple[Measured, ...], ...]
 
     def positions(self, quantity: Quantity) -> list[float]:
@@ -63,7 +65,7 @@ class Along:
         found = []
         for quantity in self.quantities():
             values = [[one.rms(quantity) for one in row] for row in self.measured]
-            judge_it = not (quantity.kind == "update" and quantity.parameter in idle)
+            judge_it = not (quantity.kind == "update" and template(quantity.parameter or "") in idle)
             declared = demands.of(quantity, self.axis) if judge_it else None
             found.append(judged(self.axis, quantity, self.positions(quantity), values, declared, tolerance))
         return found
@@ -80,32 +82,61 @@ class Runner:
     seeds: tuple[int, ...]
     progress: Progress | None = None
     done: int = field(default=0)
+    count: int = field(default=0)
+    plans: list[Plan] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.count = sum(len(sizes) for sizes in self.grids.values()) * (len(self.seeds) + 1)
 
     def along(self, axis: Axis) -> Along:
         """Everything along one axis. The widest plan is made on both: only growth shows a parameter's role."""
         sizes = [{**self.base, **size} for size in self.grids[axis]]
-        plans = [self.plan_at(size) for size in sizes]
+        plans = [self.plan(size) for size in sizes]
         wide = self.grids["width"]
-        widest = plans[-1] if axis == "width" or not wide else self.plan_at({**self.base, **wide[-1]})
+        widest = self.plan({**self.base, **wide[-1]}) if wide else plans[-1]
         traced = []
         for size, plan in zip(sizes, plans):
             traced.append(trace_size(self.task, plan, size))
             self.tell(f"traced {named(size)}")
-        sites = sites_of(traced, plans[-1], widest)
+        empty: tuple[tuple[Measured, ...], ...] = ((),) * len(traced)
+        found = Along(
+            axis,
+            tuple(numbers(sizes, self.base, plans, axis)),
+            tuple(traced),
+            sites_of(traced, plans[-1], widest),
+            empty,
+        )
+        return self.extended(found, self.seeds)
+
+    def more(self, found: Along) -> Along:
+        """As many seeds again."""
+        have = len(found.measured[0])
+        self.count += len(found.traced) * len(self.seeds)
+        return self.extended(
+            found, tuple(max(self.seeds) + 1 + have - len(self.seeds) + i for i in range(len(self.seeds)))
+        )
+
+    def extended(self, found: Along, seeds: tuple[int, ...]) -> Along:
         rows = []
-        for index, one in enumerate(traced):
-            row = []
-            for seed in self.seeds:
-                row.append(measure(self.task, one, sites[index], seed))
+        for one, sites, row in zip(found.traced, found.sites, found.measured):
+            for seed in seeds:
+                row = (*row, measure(self.task, one, sites, seed))
                 self.tell(f"trained {named(one.size)}, seed {seed}")
-            rows.append(tuple(row))
-        return Along(axis, tuple(numbers(sizes, self.base, plans, axis)), tuple(traced), tuple(rows))
+            rows.append(row)
+        return replace(found, measured=tuple(rows))
+
+    def plan(self, size: Size) -> Plan:
+        """The plan of a size, made once."""
+        for known in self.plans:
+            if known.target == size:
+                return known
+        self.plans.append(self.plan_at(size))
+        return self.plans[-1]
 
     def tell(self, what: str) -> None:
         self.done += 1
         if self.progress is not None:
-            count = sum(len(sizes) for sizes in self.grids.values()) * (len(self.seeds) + 1)
-            self.progress(self.done, count, what)
+            self.progress(self.done, self.count, what)
 
 
 def numbers(sizes: Sequence[Size], base: Size, plans: Sequence[Plan], axis: Axis) -> list[float]:

@@ -7,7 +7,23 @@ from isoscale._check.axis import Along
 from isoscale._check.demands import Axis, Demands
 from isoscale._check.evidence import Evidence, Off, gather
 from isoscale._check.lines import Line
+from isoscale._plan.branches import template
 from isoscale._transfer.fact import Fact
+
+READOUT, TIED, BRANCH, LOGITS = (
+    "readout without 1/width",
+    "tied embedding growing",
+    "branch not scaled",
+    "missing 1/d",
+)
+OWN_INIT, RATES, SCHEDULER, EPS, UNTRAINED, UNEXPLAINED = (
+    "own init kept",
+    "rates not planned",
+    "scheduler overwrote rates",
+    "eps dominating",
+    "not trained",
+    "unexplained",
+)
 
 
 @dataclass(frozen=True)
@@ -21,89 +37,93 @@ class Cause(Fact):
 
 
 def find_causes(lines: Sequence[Line], result: Along, demands: Demands) -> list[Cause]:
-    """Likely causes of the failures among the lines of one axis, the strongest first; empty where nothing fails."""
+    """Likely causes of what fails along one axis, the strongest first; empty where every judged line passes.
+
+    What is seen not to be as planned is told also where the lines cannot tell yet.
+    """
     failing = [line for line in lines if line.outcome == "FAIL"]
-    if not failing:
+    doubtful = [line for line in lines if line.outcome == "CANNOT TELL"]
+    if demands.reference(result.axis) is not demands.rule:
+        return [of_the_rule(result.axis, failing, demands)] if failing else []
+    if not failing and not doubtful:
         return []
-    axis = result.axis
-    if demands.reference(axis) is not demands.rule:
-        return [of_the_rule(axis, failing, demands)]
     evidence = gather(result.measured[0], result.measured[-1], result.traced[-1].plan.settings)
-    return from_evidence(axis, failing, evidence) or from_lines(axis, failing)
+    found = from_evidence(result.axis, [*failing, *doubtful], evidence)
+    return found or from_lines(result.axis, failing)
 
 
 def of_the_rule(axis: Axis, failing: Sequence[Line], demands: Demands) -> Cause:
     """The rule itself leaves the axis alone: nobody forgot anything."""
     worst = largest([line for line in failing if line.quantity.kind in ("update", "branch")] or failing)
-    scaled = (
-        "branch and no rate with depth" if axis == "depth" else "rate or readout with width, or not enough to learn"
+    lacks = (
+        "no branch and no rate by the depth" if axis == "depth" else "rates and readout not, or not rightly, by width"
     )
-    name = "branch not scaled" if axis == "depth" else "rates not scaled"
     return Cause(
         axis,
-        name,
+        BRANCH if axis == "depth" else RATES,
         blamed(worst),
-        f"rule {demands.rule.name!r} scales no {scaled}: {worst.quantity.label} {worst.sentence}. "
+        f"rule {demands.rule.name!r} scales {lacks}: {worst.quantity.label} {worst.sentence}. "
         f"rule={demands.reference(axis).name!r} does",
     )
 
 
-def from_evidence(axis: Axis, failing: Sequence[Line], seen: Evidence) -> list[Cause]:
+def from_evidence(axis: Axis, lines: Sequence[Line], seen: Evidence) -> list[Cause]:
     """Causes that can be seen directly: something at the largest size is not as planned."""
     found: list[Cause] = []
-    if seen.init:
-        found.append(wrong_init(axis, seen.init))
-    if seen.scheduled:
-        found.append(
-            Cause(
-                axis,
-                "scheduler overwrote rates",
-                seen.scheduled[0].name,
-                f"after the steps the learning rates are no longer in the planned ratios, most of all "
-                f"{listed(seen.scheduled)}: the scheduler gives all groups one absolute rate. "
-                "plan.check_scheduler(scheduler) names the argument, plan.per_group(optimizer, rate) makes the list",
-            )
-        )
-    if seen.rates and not any(cause.name in PLACES for cause in found):
+    rated = {off.name for off in seen.rates}
+    missing = [off for off in seen.init if off.name in rated]
+    place = place_of(missing, lines) if len(missing) == len(seen.init) else None
+    if seen.scheduler or seen.scheduled:
+        found.append(scheduler(axis, seen))
+    elif place is not None:
+        found.append(multiplier(axis, place, missing))
+    elif seen.rates:
         found.append(wrong_rates(axis, seen.rates))
-    slow = {line.quantity.parameter for line in failing if line.quantity.kind == "update" and line.excess < 0}
-    crowded = [off for off in seen.dominated if off.name in slow]
+    if seen.init and place is None:
+        found.insert(0, own_init(axis, seen.init))
+    slow = {template(blamed(line)) for line in lines if line.quantity.kind == "update" and line.excess < 0}
+    crowded = [off for off in seen.dominated if template(off.name) in slow]
     if crowded:
-        scaled = ", and it is not scaled as planned" if seen.eps else ""
-        found.append(
-            Cause(
-                axis,
-                "eps dominating",
-                crowded[0].name,
-                f"eps is {crowded[0].factor:.2g} times the gradient of {crowded[0].name} at the largest size{scaled}: "
-                "Adam's step is then no longer normalised and fades as the gradient does. Give eps to "
-                "plan.param_groups(model, lr=..., eps=...), which scales it, and take a smaller one",
-            )
-        )
+        found.append(eps(axis, crowded[0], bool(seen.eps)))
     if seen.never and not found:
-        found.append(
-            Cause(axis, "not trained", seen.never[0], f"{', '.join(seen.never[:3])}: in no group of the optimizer")
-        )
+        what = f"{', '.join(seen.never[:3])}: in no group of the optimizer, so no step changes it"
+        found.append(Cause(axis, UNTRAINED, seen.never[0], what))
     return found
 
 
-PLACES = ("readout without 1/width", "branch not scaled")
+def place_of(offs: Sequence[Off], lines: Sequence[Line]) -> str | None:
+    """The multiplier that is missing, if all that is off is one kind of thing: readout, ends of branches, queries."""
+    if not offs:
+        return None
+    if all(off.readout for off in offs):
+        return TIED if any(tied(line) for line in lines) else READOUT
+    if all(off.tail for off in offs):
+        return BRANCH
+    return LOGITS if any(too_large_logits(line) for line in lines) else None
 
 
-def wrong_init(axis: Axis, init: Sequence[Off]) -> Cause:
-    """Which initialisation was not brought to the plan's."""
-    place = place_of(init)
-    if place is not None:
-        return Cause(
-            axis,
-            place,
-            init[0].name,
-            f"{listed(init)} at initialisation: the multiplier of the {WHERE[place]} is missing. Use plan.init_(model) "
-            "and plan.param_groups(model, lr=...) of the plan for this very size",
-        )
+MULTIPLIERS = {
+    READOUT: "the readout's 1/width",
+    TIED: "the 1/width of a readout that is tied to the embedding (the norm before it carries it)",
+    BRANCH: "the residual branches' multiplier",
+    LOGITS: "the 1/d of attention logits (the queries' weight carries it)",
+}
+
+
+def multiplier(axis: Axis, place: str, missing: Sequence[Off]) -> Cause:
     return Cause(
         axis,
-        "own init kept",
+        place,
+        missing[0].name,
+        f"initialisation and learning rate of {listed(missing)}: {MULTIPLIERS[place]} is missing. Use "
+        "plan.init_(model) and plan.param_groups(model, lr=...) of the plan for this very size",
+    )
+
+
+def own_init(axis: Axis, init: Sequence[Off]) -> Cause:
+    return Cause(
+        axis,
+        OWN_INIT,
         init[0].name,
         f"the root mean square at initialisation is not the planned one: {listed(init)}. Call plan.init_(model) after "
         "everything that initialises, and before anything is loaded or trained",
@@ -111,83 +131,88 @@ def wrong_init(axis: Axis, init: Sequence[Off]) -> Cause:
 
 
 def wrong_rates(axis: Axis, rates: Sequence[Off]) -> Cause:
-    """Which learning rates are not the plan's from the first step."""
-    place = place_of(rates)
-    if place is not None:
-        return Cause(
-            axis,
-            place,
-            rates[0].name,
-            f"the learning rate of {listed(rates)}: the multiplier of the {WHERE[place]} is missing in the groups. "
-            "Build them with plan.param_groups(model, lr=...) of the plan for this very size",
-        )
     return Cause(
         axis,
-        "rates not planned",
+        RATES,
         rates[0].name,
-        f"learning rates are not in the planned ratios: {listed(rates)}. Build the optimizer's groups with "
-        "plan.param_groups(model, lr=...)",
+        f"learning rates do not grow and shrink with the size as planned: {listed(rates)}. Build the optimizer's "
+        "groups with plan.param_groups(model, lr=...)",
     )
 
 
-WHERE = {"readout without 1/width": "readout", "branch not scaled": "residual branches"}
+def scheduler(axis: Axis, seen: Evidence) -> Cause:
+    off = (*seen.scheduled, *seen.rates)
+    mend = seen.scheduler or (
+        f"after the steps the learning rates are no longer in the planned ratios: {listed(seen.scheduled)}. Call "
+        "plan.check_scheduler(scheduler), which names the argument and what mends it"
+    )
+    return Cause(axis, SCHEDULER, off[0].name if off else "the scheduler", mend)
 
 
-def place_of(offs: Sequence[Off]) -> str | None:
-    """Whether all that is off is the readout, or all of it is the ends of branches."""
-    if all(off.readout for off in offs):
-        return "readout without 1/width"
-    return "branch not scaled" if all(off.tail for off in offs) else None
+def eps(axis: Axis, worst: Off, unscaled: bool) -> Cause:
+    scaled = ", and it does not shrink with the size as planned" if unscaled else ""
+    return Cause(
+        axis,
+        EPS,
+        worst.name,
+        f"eps is {worst.factor:.2g} times the gradient of {worst.name} at the largest size{scaled}: the step is then "
+        "no longer normalised and fades with the gradient. Give eps to plan.param_groups(model, lr=..., eps=...), "
+        "which scales it, and take a smaller one",
+    )
 
 
 def from_lines(axis: Axis, failing: Sequence[Line]) -> list[Cause]:
     """Everything is as planned, so the plan does not fit the model: the first pattern that matches."""
     for name, matches, sentence in PATTERNS[axis]:
-        lines = [line for line in failing if matches(line)]
+        lines = [line for line in failing if line.excess > 0 and matches(line)]
         if lines:
             worst = largest(lines)
-            text = f"{worst.quantity.label} {worst.sentence}. {sentence}"
-            return [Cause(axis, name, blamed(worst), text)]
+            return [Cause(axis, name, blamed(worst), f"{worst.quantity.label} {worst.sentence}. {sentence}")]
+    if not failing:
+        return []
     worst = largest(failing)
     text = f"{worst.quantity.label} {worst.sentence}; initialisation, rates and eps are as planned"
-    return [Cause(axis, "unexplained", blamed(worst), text)]
-
-
-Pattern = tuple[str, Callable[[Line], bool], str]
+    return [Cause(axis, UNEXPLAINED, blamed(worst), text)]
 
 
 def tied(line: Line) -> bool:
     return line.quantity.kind == "update" and line.quantity.place.endswith(("as a table", "as a matrix"))
 
 
+def too_large_logits(line: Line) -> bool:
+    return line.quantity.kind == "logits" and line.quantity.growing and line.excess > 0
+
+
+Pattern = tuple[str, Callable[[Line], bool], str]
 PATTERNS: dict[Axis, tuple[Pattern, ...]] = {
     "width": (
         (
-            "missing 1/d",
-            lambda line: line.quantity.kind == "logits" and line.quantity.growing and line.excess > 0,
+            LOGITS,
+            too_large_logits,
             "The head size grows with width and the logits with it: scale them by 1/d, or keep the head size fixed",
         ),
         (
-            "tied embedding growing",
-            lambda line: tied(line) and line.excess > 0,
+            TIED,
+            tied,
             "One weight is embedding and readout: the readout's 1/width must be in the norm before it, or untie them",
         ),
         (
-            "readout without 1/width",
-            lambda line: (line.quantity.readout or line.quantity.kind == "output") and line.excess > 0,
+            READOUT,
+            lambda line: line.quantity.readout or line.quantity.kind == "output",
             "The output's multiplier shrinks too slowly with width: see plan.explain of the readout",
         ),
     ),
     "depth": (
         (
-            "branch not scaled",
-            lambda line: line.quantity.kind == "branch" and line.excess > 0,
-            "The branch does not shrink with the number of branches: see plan.explain of its last weight",
+            BRANCH,
+            lambda line: line.quantity.kind == "branch",
+            "The branch does not shrink with the number of branches: see plan.explain of its last weight, and whether "
+            'the hooks of mode="explicit" are on the model',
         ),
         (
-            "branch not scaled",
-            lambda line: line.quantity.kind == "update" and line.quantity.tail and line.excess > 0,
-            "The update at the branch's end is not its share of 1/depth",
+            BRANCH,
+            lambda line: line.quantity.kind == "update" and line.quantity.tail,
+            "The update at the branch's end is more than its share of 1/depth",
         ),
     ),
 }

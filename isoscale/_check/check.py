@@ -25,7 +25,7 @@ class Check(Fact):
     optimizer: str
     lr: float | None
     steps: int
-    seeds: tuple[int, ...]
+    seeds: int
     base: Mapping[str, Any]
     lines: tuple[Line, ...]
     causes: tuple[Cause, ...]
@@ -58,7 +58,15 @@ class Check(Fact):
         """One Vega-Lite specification an axis: every judged quantity against the size, logarithmic axes."""
         return figures(self.lines, f"{self.rule}, {self.optimizer}, {self.steps} steps")
 
+    def table(self) -> str:
+        """Every line, also those that pass and those that are shown and not judged."""
+        return wording(self._head(), self.lines, self.causes, everything=True)
+
     def __str__(self) -> str:
-        head = f"coordinate check: {self.rule} with {self.optimizer}, base {dict(self.base)}, "
-        head += f"{self.steps} steps, {len(self.seeds)} seeds, {self.seconds:.1f} s"
-        return wording(head, self.lines, self.causes)
+        return wording(self._head(), self.lines, self.causes)
+
+    def _head(self) -> str:
+        return (
+            f"coordinate check: {self.outcome}. Rule {self.rule} with {self.optimizer}, base {dict(self.base)}, "
+            f"{self.steps} steps, {self.seconds:.1f} s"
+        )

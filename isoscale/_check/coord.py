@@ -36,7 +36,8 @@ def coord_check(
     optimizer: str = "adamw",
     lr: float | None = None,
     steps: int = 8,
-    seeds: int | Sequence[int] = 5,
+    seeds: int = 5,
+    most_seeds: int = 15,
     mode: Literal["fold", "explicit"] = "fold",
     roles: Mapping[str, str] | None = None,
     postnorm: Literal["refuse", "allow"] = "refuse",
@@ -57,8 +58,9 @@ def coord_check(
     "width" or a dict of lists for other keys, dict(d_model=[64, 128], heads=[4, 8]); depths: the same at the base's
     width. loss(output, targets), or loss(output) where targets are not given; None: cross entropy for classes, squared
     error for real targets, the model's own loss if it returns one, random classes if there are no targets either.
+    Where the intervals of `seeds` initialisations are too wide to tell, as many are added, up to `most_seeds`.
     setup(plan, model): how your code puts a plan to use, returning an optimizer or (optimizer, scheduler); None:
-    `plan.init_(model); return plan.optimizer(model, lr=lr, **settings)`. progress(done, all, what) is told how far it is.
+    `plan.init_(model); return plan.optimizer(model, lr=lr, **settings)`. progress(done, all, what) is called.
 
     Returns a `Check`: `print(check)`, `check.outcome`, `check.causes`. Raises CheckError or the plan's error, all
     ValueError. Needs three sizes an axis. Source: arXiv 2203.03466, appendix D.1 (coordinate check); in depth:
@@ -74,8 +76,8 @@ def coord_check(
     }
     if not any(grids.values()):
         raise CheckError("neither widths nor depths are given: a slope needs sizes, widths=[64, 128, 256]")
-    if steps < 1:
-        raise CheckError(f"steps={steps}: updates are measured after at least one step")
+    if steps < 1 or seeds < 1:
+        raise CheckError(f"steps={steps}, seeds={seeds}: updates are measured after at least one step from one seed")
     rate = (1e-3 if get_optimizer(optimizer).gradient_degree == 0 else 1e-2) if lr is None else lr
     batch, objective = loss_on(build, start, inputs, targets, loss)
     task = Task(build, batch, objective, setup or plainly(rate, settings), steps)
@@ -85,7 +87,7 @@ def coord_check(
             build, start, size, inputs=inputs, rule=rule, optimizer=optimizer, mode=mode, roles=roles, postnorm=postnorm
         )
 
-    names = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    names = tuple(range(seeds))
     runner = Runner(task, plan_at, start, grids, names, progress)
     demands = Demands(get_rule(rule), optimizer)
     lines: list[Line] = []
@@ -95,6 +97,9 @@ def coord_check(
             if grids[axis]:
                 result = runner.along(axis)
                 own = result.lines(demands, tolerance)
+                while undecided(own) and len(result.measured[0]) + len(names) <= most_seeds:
+                    result = runner.more(result)
+                    own = result.lines(demands, tolerance)
                 lines += own
                 causes += find_causes(own, result, demands)
     return Check(
@@ -102,13 +107,19 @@ def coord_check(
         optimizer=optimizer,
         lr=rate if setup is None or lr is not None else None,
         steps=steps,
-        seeds=names,
+        seeds=seeds,
         base=start,
         lines=tuple(lines),
         causes=tuple(causes),
         outcome=worst(line.outcome for line in lines) or "CANNOT TELL",
         seconds=time.perf_counter() - started,
     )
+
+
+def undecided(lines: Sequence[Line]) -> bool:
+    """Whether more seeds could change the outcome: some exponent is not resolved, and none is wrong."""
+    told = [line.outcome for line in lines if line.slope is not None]
+    return "CANNOT TELL" in told and "FAIL" not in told
 
 
 def plainly(lr: float, settings: Mapping[str, Any]) -> Setup:

@@ -1,4 +1,4 @@
-"""What parameters really had at one size, against their plan: initialisation, rates, eps. Facts for `causes`."""
+"""What parameters really had at the largest size, against their plan: initialisation, rates, eps."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ FELT = 0.3
 
 @dataclass(frozen=True)
 class Off:
-    """A kind of parameter (numbers taken out) with something that is `factor` times what the plan says."""
+    """A kind of parameter (numbers taken out) of which something is `factor` times what the plan says."""
 
     name: str
     factor: float
@@ -30,7 +30,12 @@ class Off:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that is not as planned at the largest size of an axis, strongest first."""
+    """Everything that is not as planned at the largest size of an axis, strongest first.
+
+    init: root mean square at initialisation; rates: learning rates before the first step, against the smallest size's;
+    scheduled: what became of the rates, against the others'; eps: against the smallest size's; dominated: eps over the
+    gradient's size; never: in no group. `scheduler`: what the plan has against the scheduler.
+    """
 
     init: tuple[Off, ...]
     rates: tuple[Off, ...]
@@ -38,40 +43,45 @@ class Evidence:
     eps: tuple[Off, ...]
     dominated: tuple[Off, ...]
     never: tuple[str, ...]
+    scheduler: str = ""
+
+
+Pool = tuple[str, bool, bool]
 
 
 def gather(smallest: Sequence[Measured], largest: Sequence[Measured], settings: Sequence[Setting]) -> Evidence:
-    """Compare the largest size with its plan; the smallest one gives the rates of the base model."""
+    """Compare the largest size with its plan. A rate that the user chose otherwise for a kind of parameter at every
+    size (embeddings times ten) is no difference: it has it at the smallest size too."""
     by_name = {setting.name: setting for setting in settings}
-    pools: dict[tuple[str, bool, bool], list[Live]] = {}
+    pools: dict[Pool, list[Live]] = {}
     for one in largest:
         for live in one.live:
             setting = by_name[live.name]
-            pools.setdefault((template(live.name), setting.tail, setting.readout), []).append(live)
-    base = [live for one in smallest for live in one.live]
-    last = median(live.decay for live in every(pools))
+            name = live.name if setting.stream is None else template(live.name)
+            pools.setdefault((name, setting.tail, setting.readout), []).append(live)
+    before: dict[str, list[Live]] = {}
+    for one in smallest:
+        for live in one.live:
+            before.setdefault(template(live.name), []).append(live)
+    usual = median(live.decay for lives in pools.values() for live in lives)
 
-    def collect(measure: Callable[[list[Live]], float | None]) -> tuple[Off, ...]:
+    def collect(measure: Callable[[list[Live], list[Live]], float | None]) -> tuple[Off, ...]:
         found = []
         for (name, tail, readout), lives in pools.items():
-            factor = measure(lives)
+            factor = measure(lives, before.get(template(name), []))
             if factor is not None:
                 found.append(Off(name, factor, tail, readout))
         return tuple(sorted(found, key=lambda off: -abs(math.log(max(off.factor, 1e-30)))))
 
-    lr, eps = median(live.lr for live in base), median(live.eps for live in base)
     return Evidence(
-        init=collect(other_init),
-        rates=collect(lambda lives: off(mean(live.lr for live in lives), lr)),
-        scheduled=collect(lambda lives: off(mean(live.decay for live in lives), last)),
-        eps=collect(lambda lives: off(mean(live.eps for live in lives), eps)),
-        dominated=collect(crowded),
+        init=collect(lambda now, then: other_init(now)),
+        rates=collect(lambda now, then: off(mean(one.lr for one in now), mean(one.lr for one in then))),
+        scheduled=collect(lambda now, then: off(mean(one.decay for one in now), usual)),
+        eps=collect(lambda now, then: off(mean(one.eps for one in now), mean(one.eps for one in then))),
+        dominated=collect(lambda now, then: crowded(now)),
         never=tuple(sorted({name for (name, _, _), lives in pools.items() if all(live.lr is None for live in lives)})),
+        scheduler=next((one.scheduler for one in largest if one.scheduler), ""),
     )
-
-
-def every(pools: dict[tuple[str, bool, bool], list[Live]]) -> Iterable[Live]:
-    return (live for lives in pools.values() for live in lives)
 
 
 def other_init(lives: list[Live]) -> float | None:

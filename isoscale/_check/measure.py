@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from isoscale._check.errors import CheckError
 from isoscale._check.probe import Probe, Seen, updated
 from isoscale._check.quantity import Quantity
-from isoscale._check.sites import Context, Sites, find_sites, layers_of
-from isoscale._plan import Plan
+from isoscale._check.sites import Context, Sites, find_sites, layers_of, outside
+from isoscale._plan import Plan, PlanError
 from isoscale._plan.analysis import Analysis
 from isoscale._plan.branches import find_residuals, template
 from isoscale._plan.proof import CountingRecorder, restore
@@ -73,6 +73,7 @@ class Measured:
 
     squares: dict[Quantity, list[float]] = field(default_factory=dict)
     live: tuple[Live, ...] = ()
+    scheduler: str = ""
     losses: tuple[float, ...] = ()
 
     def add(self, quantity: Quantity, tensor: Tensor) -> None:
@@ -107,6 +108,7 @@ def measure(task: Task, traced: Traced, sites: Sites, seed: int) -> Measured:
         planned = {setting.name: setting for setting in traced.plan.settings}
         start = {name: rms(parameter) for name, parameter in model.named_parameters() if name in planned}
         rates = rates_of(model, optimizer, traced.plan)
+        found.scheduler = refusal(traced.plan, scheduler)
         first, before = read(task, model, sites, seed)
         losses = [step(task, model, optimizer, scheduler, seed) for _ in range(task.steps)]
         last, after = read(task, model, sites, seed)
@@ -138,6 +140,17 @@ def steppers(result: Any) -> tuple[torch.optim.Optimizer, Any]:
             "(optimizer, scheduler), as in `plan.init_(model); return plan.optimizer(model, lr=1e-3)`"
         )
     return optimizer, scheduler
+
+
+def refusal(plan: Plan, scheduler: Any) -> str:
+    """What the plan has against a scheduler, in its own words; empty where nothing."""
+    if scheduler is None:
+        return ""
+    try:
+        plan.check_scheduler(scheduler)
+    except PlanError as error:
+        return str(error)
+    return ""
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -236,7 +249,7 @@ def rms(tensor: Tensor) -> float:
     return math.sqrt(float(tensor.detach().double().square().mean()))
 
 
-def sites_of(every: Iterable[Traced], deepest: Plan, widest: Plan) -> dict[int, Sites]:
+def sites_of(every: Iterable[Traced], deepest: Plan, widest: Plan) -> tuple[Sites, ...]:
     """The sites of every traced size, told with what the sizes show together."""
     traced = list(every)
     heads: dict[str, set[int]] = {}
@@ -248,7 +261,8 @@ def sites_of(every: Iterable[Traced], deepest: Plan, widest: Plan) -> dict[int, 
         base_depth={name: base for name, (base, _) in deepest.depths.items()},
         growing=frozenset(module for module, sizes in heads.items() if len(sizes) > 1),
         settings={setting.name: setting for setting in widest.settings},
+        names=outside(traced[0].plan.settings),
     )
     first = traced[0]
     context = replace(context, layers=layers_of(first.analysis, first.order, first.plan, context))
-    return {index: find_sites(one.analysis, one.order, one.plan, context) for index, one in enumerate(traced)}
+    return tuple(find_sites(one.analysis, one.order, one.plan, context) for one in traced)

@@ -1,9 +1,10 @@
 """Where in a forward pass each quantity is read: ops by their order of execution, found in the traced graph."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from isoscale._check.quantity import Quantity
@@ -49,7 +50,8 @@ class Context:
 
     `deepening`: the streams that get more branches. `base_depth`: branches of each stream in the smallest model.
     `growing`: modules (numbers taken out) of attentions whose head size grows. `settings`: the widest model's, whose
-    roles show. `layers`: how many layers of a kind the smallest model has.
+    roles show. `layers`: how many layers of a kind the smallest model has. `names`: its parameters outside branches,
+    see `outside`.
     """
 
     deepening: frozenset[str]
@@ -57,12 +59,28 @@ class Context:
     growing: frozenset[str]
     settings: Mapping[str, Setting]
     layers: Mapping[Quantity, int] = field(default_factory=dict)
+    names: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     def setting(self, own: Setting) -> Setting:
         """The widest model's setting of the same parameter, or of the one in the same kind of place."""
         if own.name in self.settings and alike(self.settings[own.name], own):
             return self.settings[own.name]
         return next((s for s in self.settings.values() if alike(s, own)), own)
+
+
+def outside(settings: Iterable[Setting]) -> dict[tuple[str, int], str]:
+    """Parameters outside branches by their name without numbers and their rank among equals.
+
+    In a flat `nn.Sequential` the readout is 7.weight in one model and 12.weight in a deeper one: its rank stays.
+    """
+    found: dict[tuple[str, int], str] = {}
+    ranks: Counter[str] = Counter()
+    for setting in settings:
+        if setting.stream is None:
+            short = template(setting.name)
+            found[short, ranks[short]] = setting.name
+            ranks[short] += 1
+    return found
 
 
 def alike(one: Setting, other: Setting) -> bool:
@@ -223,7 +241,7 @@ class Finder:
     def quantity(self, kind: Literal["preactivation", "update"], name: str, use: Use, moment: str = "init") -> Quantity:
         own = self.settings[name]
         wide = self.context.setting(own)
-        short = template(name)
+        short = self.short(name)
         several = {use.kind for use in self.analysis.uses[name]}
         return Quantity(
             kind=kind,
@@ -236,6 +254,15 @@ class Finder:
             readout=wide.readout or (use.kind == "matrix" and len(several) > 1),
             deepens=own.stream in self.context.deepening,
         )
+
+    def short(self, name: str) -> str:
+        """How the parameter is called at every size: without numbers, or outside branches the smallest model's name."""
+        place = self.ranks.get(name)
+        return template(name) if place is None else self.context.names.get(place, name)
+
+    @cached_property
+    def ranks(self) -> dict[str, tuple[str, int]]:
+        return {name: place for place, name in outside(self.settings.values()).items()}
 
     def output(self, node: int, quantity: Quantity) -> Reading:
         return Reading(self.order[node], "output", "", max(0, self.analysis.graph[node].output), 1.0, quantity)

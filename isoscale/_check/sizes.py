@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isoscale._check.errors import CheckError
+from isoscale._check.lines import FEWEST
 
 
 def grid(
@@ -11,7 +12,7 @@ def grid(
 ) -> list[dict[str, Any]]:
     """The changes of the base size, smallest first: `[64, 128]` for the key "width", or a dict of lists of any keys.
 
-    Raises CheckError for unknown keys, lists of different lengths, repeated or descending sizes.
+    Raises CheckError for unknown keys, lists of different lengths, fewer than three sizes or repeated ones.
     """
     given = values if isinstance(values, Mapping) else {name.removesuffix("s"): values}
     lists = {key: list(each) for key, each in given.items()}
@@ -28,6 +29,8 @@ def grid(
         lengths = ", ".join(f"{key}: {len(each)}" for key, each in lists.items())
         raise CheckError(f"{name} has lists of different lengths ({lengths}): each size needs a value of every key")
     rows = [dict(zip(lists, row)) for row in zip(*lists.values())]
+    if len(rows) < FEWEST:
+        raise CheckError(f"{name} has {len(rows)} sizes: an exponent with an interval needs {FEWEST}, better 4")
     if any(one == other for i, one in enumerate(rows) for other in rows[:i]):
         raise CheckError(f"{name}={given!r} names a size twice: give each once, smallest first")
     return rows

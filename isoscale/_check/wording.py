@@ -9,17 +9,27 @@ from isoscale._check.lines import Line, worst
 COLUMNS = ("", "quantity", "slope", "95 % interval", "declared", "size, smallest to largest")
 
 
-def wording(head: str, lines: Sequence[Line], causes: Sequence[Cause]) -> str:
-    """The whole check as text."""
+ALWAYS = ("stream", "branch", "output")
+
+
+def wording(head: str, lines: Sequence[Line], causes: Sequence[Cause], everything: bool = False) -> str:
+    """The check as text: of the lines that pass, the stream, the branches and the output, or all."""
     parts = [head]
     for axis in AXES:
         own = [line for line in lines if line.axis == axis]
         if not own:
             continue
-        parts.append(f"\n{axis}: {worst(line.outcome for line in own)} ({counted(own)})")
+        parts.append(f"\n{axis}: {worst(line.outcome for line in own)} ({counted(own)}; {len(own[0].values[0])} seeds)")
         parts += [f"  {cause.name}: {cause.sentence}" for cause in causes if cause.axis == axis]
-        parts.append(table([line for line in own if line.quantity.kind != "gradient"]))
+        chosen = [line for line in own if everything or line.outcome in ("FAIL", "CANNOT TELL") or told(line)]
+        parts.append(table(chosen))
+        if len(chosen) < len(own):
+            parts.append(f"  and {len(own) - len(chosen)} more lines: check.table()")
     return "\n".join(parts)
+
+
+def told(line: Line) -> bool:
+    return line.quantity.kind in ALWAYS and line.outcome == "PASS"
 
 
 def counted(lines: Sequence[Line]) -> str:
