@@ -15,7 +15,7 @@ from isoscale._records.codec import Row, RunError, decode
 from isoscale._records.run import Run
 
 APPLICATION = 0x69736F73  # "isos", in the file's header: this is a store of isoscale and not another program's file
-FORMAT = 1
+FORMAT = 2
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 
 TABLES = """
@@ -55,6 +55,17 @@ CREATE TABLE holders (
   born TEXT NOT NULL,
   beats INTEGER NOT NULL,
   slots INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+DECISIONS = """
+CREATE TABLE IF NOT EXISTS decisions (
+  search TEXT NOT NULL,
+  place INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  content TEXT NOT NULL,
+  PRIMARY KEY (search, place)
 ) WITHOUT ROWID;
 """
 
@@ -149,7 +160,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, writable: bool) -> None
     if application != APPLICATION:
         raise StoreError(f"{path} is an SQLite file of another program, not a store of isoscale: choose another file")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != FORMAT:
+    if version == 1:  # the same but for the decisions of searches; a file that cannot be written simply has none
+        if writable:
+            _add_decisions(connection)
+    elif version != FORMAT:
         maker = dict(connection.execute("SELECT key, value FROM meta")).get("made_by", "another version")
         age, way = ("a newer", "upgrade isoscale") if version > FORMAT else ("an older", "read it with that version")
         raise StoreError(
@@ -180,11 +194,23 @@ def _create(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
     try:
         if _is_empty(connection):
-            for statement in TABLES.split(";\n"):
+            for statement in (TABLES + DECISIONS).split(";\n"):
                 connection.execute(statement)
             connection.execute("INSERT INTO meta VALUES ('made_by', ?)", (f"isoscale {__version__}",))
             connection.execute(f"PRAGMA application_id={APPLICATION}")
             connection.execute(f"PRAGMA user_version={FORMAT}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _add_decisions(connection: sqlite3.Connection) -> None:
+    """From format 1 to 2, in one transaction; harmless where another process was first."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(DECISIONS)
+        connection.execute("PRAGMA user_version=2")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

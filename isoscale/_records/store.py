@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from isoscale._records.codec import Row
+from isoscale._records.decision import Decision
 from isoscale._records.progress import Progress, progress_of
 from isoscale._records.records import Records
 from isoscale._records.schema import StoreError, connect, damaged, explained, read_runs
@@ -194,6 +195,23 @@ class Store:
             return connection.execute(
                 "UPDATE units SET status='queued', holder=NULL WHERE status='leased' AND holder=?", (token,)
             ).rowcount
+
+    # -- decisions -----------------------------------------------------------------------------------------------------
+
+    def decide(self, search: str, place: int, decision: Decision) -> Decision:
+        """Record the decision at a place of a search, and return it; the one that was there first, if there is one."""
+        with self._write() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?)", (search, place, *decision.packed())
+            )
+        return self.decisions(search)[place]
+
+    def decisions(self, search: str) -> tuple[Decision, ...]:
+        """What a search (by its identity) decided so far, in order."""
+        if not self._read("SELECT 1 FROM sqlite_master WHERE name='decisions'", ()):
+            return ()  # a read-only store from before there were any
+        rows = self._read("SELECT kind, reason, content FROM decisions WHERE search=? ORDER BY place", (search,))
+        return tuple(Decision.unpacked(*row) for row in rows)
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
