@@ -76,7 +76,9 @@ def _at_infinity(problem: Problem) -> Problem:
     if problem.alpha == 0.5:
         return problem
     if problem.lam is not None:
-        raise BadProblem("lam is L^(2 alpha - 1) at infinite depth: leave it None (a fixed one stops the blocks learning)")
+        raise BadProblem(
+            "lam is L^(2 alpha - 1) at infinite depth: leave it None (a fixed one stops the blocks learning)"
+        )
     return problem.with_(sig_w=0.0)
 
 
@@ -101,9 +103,13 @@ def _extrapolated(problem: Problem, Ls: Sequence[int], shallow: Sequence[Limit])
     errors = {"sampling": error, "depth": truncation, "f": total}
     size = _rms(f[0])
     if total > 0.1 * size:
-        sentence = f"error {total:.2g} exceeds a tenth of the outputs' size {size:.2g}: raise width, or take deeper depths"
+        sentence = (
+            f"error {total:.2g} exceeds a tenth of the outputs' size {size:.2g}: raise width, or take deeper depths"
+        )
         return Solution(value, errors, Status("unconverged", sentence))
-    sentence = f"order {order} in 1/L from depths {', '.join(map(str, Ls))}: relative error {total / max(size, 1e-300):.1e}"
+    sentence = (
+        f"order {order} in 1/L from depths {', '.join(map(str, Ls))}: relative error {total / max(size, 1e-300):.1e}"
+    )
     return Solution(value, errors, Status("converged", sentence))
 
 

@@ -62,7 +62,9 @@ def solve_fixed_point(
     `solve_limit`. Status "unconverged" when the iterations run out, "diverged" when the map overflows.
     """
     if problem.C != 1 or problem.layers_per_block != 1 or problem.biases or problem.decay or problem.momentum:
-        raise BadProblem("the fixed point is an oracle for one output, one layer a block, plain descent: use solve_limit")
+        raise BadProblem(
+            "the fixed point is an oracle for one output, one layer a block, plain descent: use solve_limit"
+        )
     sweep = _Sweep(problem, depth, particles, seed)
     f, iteration = sweep.simulate(), 0
     for iteration in range(1, max_iterations + 1):
@@ -78,7 +80,9 @@ def solve_fixed_point(
             break
     value = FixedPoint(f[:, :, None], [each.Phi for each in sweep.layers], [each.G for each in sweep.layers], iteration)
     if change >= tolerance:
-        return Solution(value, {"f": change}, Status("unconverged", f"change {change:.1e} after {iteration} iterations"))
+        return Solution(
+            value, {"f": change}, Status("unconverged", f"change {change:.1e} after {iteration} iterations")
+        )
     return Solution(value, {"f": change}, Status("converged", f"{iteration} iterations"))
 
 
@@ -105,7 +109,9 @@ class _Sweep:
         """One pass of all particles through training at the present kernels; returns f (T+1, M)."""
         problem, M, P, T = self.problem, self.problem.M, self.problem.P, self.problem.steps
         phi, eta = problem.phi, problem.eta0 * problem.gamma0
-        sources = [(problem.sig_w * _root(each.Phi) @ each.z, problem.sig_w * _root(each.G) @ each.zp) for each in self.layers]
+        sources = [
+            (problem.sig_w * _root(each.Phi) @ each.z, problem.sig_w * _root(each.G) @ each.zp) for each in self.layers
+        ]
         for layer in self.layers:
             layer.phis, layer.gs = [], []
         before = (self.time_y[None, :] < self.time_x[:, None]).double()

@@ -44,7 +44,11 @@ def lazy_limit(problem: Problem, depth: float, *, rtol: float = 1e-10) -> Soluti
     relu and analytic activations; infinite depth integrated by scipy's DOP853 to `rtol`. A step size beyond
     2 / (largest eigenvalue of K p) for squared loss has status "diverged".
     """
-    unsupported = {"layers_per_block": problem.layers_per_block == 2, "biases": problem.biases, "decay": problem.decay > 0}
+    unsupported = {
+        "layers_per_block": problem.layers_per_block == 2,
+        "biases": problem.biases,
+        "decay": problem.decay > 0,
+    }
     for name, given in unsupported.items():
         if given:
             raise BadProblem(f"{name}: the lazy limit is written for one layer a block, no biases, no decay")

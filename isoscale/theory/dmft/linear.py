@@ -90,7 +90,12 @@ def check_linear(problem: Problem) -> None:
 
 
 def solve_linear(
-    problem: Problem, depth: int, *, branch: float | None = None, response: bool = True, progress: Progress | None = None
+    problem: Problem,
+    depth: int,
+    *,
+    branch: float | None = None,
+    response: bool = True,
+    progress: Progress | None = None,
 ) -> Solution[LinearLimit]:
     """The limit N -> infinity of a linear network of `depth` blocks, exact to rounding.
 
@@ -200,7 +205,9 @@ def finished(
 ) -> Solution[LinearLimit]:
     """The solution with its status: diverged if it overflowed at step `end` or its loss grew tenfold."""
     if end is not None:
-        status = Status("diverged", f"outputs left all bounds at step {end}: eta0 = {problem.eta0} is unstable; lower it")
+        status = Status(
+            "diverged", f"outputs left all bounds at step {end}: eta0 = {problem.eta0} is unstable; lower it"
+        )
     elif bool(value.loss.max() > 10 * value.loss[0]):
         status = Status("diverged", f"the loss grew tenfold: eta0 = {problem.eta0} is unstable here; lower it")
     else:

@@ -101,7 +101,9 @@ def march(
             break
         batch = p[t].nonzero()[:, 0]
         delta = p[t, batch, None] * problem.residual(f[:, t, :P])[:, batch]
-        omega = torch.where(alive[:, t, None, None], problem.gamma0 * eta[:, None, None] * delta, torch.zeros_like(delta))
+        omega = torch.where(
+            alive[:, t, None, None], problem.gamma0 * eta[:, None, None] * delta, torch.zeros_like(delta)
+        )
         columns = batch.repeat_interleave(C)
         g = (phi.slope(h, features)[:, batch, None] * w.value[:, None]).reshape(R, -1, S)
         for block in reversed(blocks):

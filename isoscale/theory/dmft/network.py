@@ -85,7 +85,7 @@ def centre(w: Tensor, features: Tensor) -> Tensor:
     S = w.shape[-1]
     orthonormal = torch.linalg.svd(features, full_matrices=False)
     scale = orthonormal.S.amax(-1, keepdim=True)
-    rows = orthonormal.Vh * (orthonormal.S > scale * 1e-10)[:, :, None]
+    rows = orthonormal.Vh * (scale * 1e-10 < orthonormal.S)[:, :, None]
     rest = w - (w @ rows.transpose(1, 2)) @ rows
     norm = (rest * rest).mean(-1, keepdim=True).sqrt()
     if not bool((norm > 0.1).all()):

@@ -104,7 +104,9 @@ class Problem:
         for name, (value, inside) in ranges.items():
             if not (math.isfinite(value) and inside):
                 hint = "; for gamma0 -> 0 call lazy_limit" if name == "gamma0" else ""
-                raise BadProblem(f"{name} = {value} is out of range: every scale is finite, momentum and decay < 1{hint}")
+                raise BadProblem(
+                    f"{name} = {value} is out of range: every scale is finite, momentum and decay < 1{hint}"
+                )
 
     @property
     def P(self) -> int:

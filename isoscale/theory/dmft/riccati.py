@@ -53,7 +53,9 @@ def solve_linear_deep(
             "(below, the stream explodes; above, blocks need a rate that grows faster than L)"
         )
     if problem.lam is not None and problem.alpha != 0.5:
-        raise BadProblem("lam is L^(2 alpha - 1) at infinite depth: leave it None (a fixed one stops the blocks learning)")
+        raise BadProblem(
+            "lam is L^(2 alpha - 1) at infinite depth: leave it None (a fixed one stops the blocks learning)"
+        )
     state = _Rows(problem, nodes, rtol, response)
     f = np.zeros((problem.steps + 1, problem.M))
     end = None
@@ -109,7 +111,9 @@ class _Rows:
         start = np.concatenate([start_R.ravel(), np.tile(self.Kx, (1, t + 1)).ravel()])
 
         def rows(tau: float, state: Array) -> Array:
-            R, Sig, Q, Gam = self._mix(tau, self.R[:, :n, :t], self.Sig[:, :n, :n], self.Q[:, :t, :n], self.Gam[:, :t, :t])
+            R, Sig, Q, Gam = self._mix(
+                tau, self.R[:, :n, :t], self.Sig[:, :n, :n], self.Q[:, :t, :n], self.Gam[:, :t, :t]
+            )
             R[a], Sig[a] = state[: M * t].reshape(M, t), state[M * t :].reshape(M, n)
             Sig[:, a] = Sig[a].T
             # H and G depend on rows of Sig at steps <= t and of Gam at steps < t: all known here.
@@ -155,7 +159,9 @@ class _Rows:
         start = np.concatenate([self.memory.rep(np.ones(t), t), np.ones(e)])
 
         def rows(tau: float, state: Array) -> Array:
-            R, Sig, Q, Gam = self._mix(tau, self.R[:, :n, :t], self.Sig[:, :n, :n], self.Q[:, :e, :n], self.Gam[:, :e, :e])
+            R, Sig, Q, Gam = self._mix(
+                tau, self.R[:, :n, :t], self.Sig[:, :n, :n], self.Q[:, :e, :n], self.Gam[:, :e, :e]
+            )
             Q[t], Gam[t] = state[:n], state[n:]
             Gam[:, t] = Gam[t]
             R = np.concatenate([R, np.zeros((n, 1))], axis=1)  # the stream before step t does not feel g(t)
@@ -207,7 +213,12 @@ class _Rows:
         for k in range(self.nodes):
             R, Sig, Q, Gam = self.R[k, :n, :T], self.Sig[k, :n, :n], self.Q[k, :T, :n], self.Gam[k, :T, :T]
             J, Jp = np.linalg.inv(np.eye(n) - R @ Q), np.linalg.inv(np.eye(T) - Q @ R)
-            each = (J @ (Sig + R @ Gam @ R.T) @ J.T, Jp @ (Gam + Q @ Sig @ Q.T) @ Jp.T, self.noise * J @ R, self.noise * Jp @ Q)
+            each = (
+                J @ (Sig + R @ Gam @ R.T) @ J.T,
+                Jp @ (Gam + Q @ Sig @ Q.T) @ Jp.T,
+                self.noise * J @ R,
+                self.noise * Jp @ Q,
+            )
             for kept, kernel in zip(kernels, each):
                 kept.append(kernel)
         H = np.stack(kernels[0])
