@@ -37,7 +37,7 @@ target = {{ width = 48, depth = 24 }}
 lr = {{ log2 = [-8.5, -3.5], step = 0.5 }}
 
 [optimizers.sgd]
-lr = {{ log2 = [-5, 0], step = 0.5 }}
+lr = {{ log2 = [-4.5, 0.5], step = 0.5 }}
 momentum = 0.9
 
 [train]
