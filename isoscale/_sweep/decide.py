@@ -16,7 +16,7 @@ PER_OCTAVE = 2  # positions of the lattice
 BRACKET = 4  # octaves on either side of the start that are looked at first, one position each
 WINDOW = 1.5  # octaves on either side of the bracket's lowest that are run in full
 NEAR = 1  # octaves on either side of the estimate that get more seeds
-FIRST_SEEDS = 2
+FIRST_SEEDS = 3
 LEVEL = 0.97  # of an estimator's interval: looking again and again costs about two of the 97 (bench/search_coverage.py)
 GROWTH = 1.5  # of the number of seeds from look to look: few looks, so that stopping at one of them biases little
 

@@ -66,7 +66,7 @@ def search(
     """Find where `metric` is least along `axis`, to +-`precision` octaves (half width of the estimate's interval).
 
     `base` is a configuration without the axis and the seed. First one seed in short runs (`short` of base["steps"]),
-    an octave apart, until the bottom is inside; then two seeds in full around it; then more seeds at the five values
+    an octave apart, until the bottom is inside; then three seeds in full around it; then more seeds at the five values
     nearest to the estimate, half as many again each time, until the interval is narrow or `budget` (in full runs)
     is spent. All values share their seeds. `estimate` turns full runs into an interval at level 0.97
     (`isoscale._transfer` has one); how often the best value is within `precision` of the truth when a search stops was
