@@ -4,7 +4,7 @@ Legend: L blocks, S particles, M points, P training points, T steps; n_x = M (T+
 gradient indices; u^l ~ GP(0, sig^2 Phi), r^l ~ GP(0, sig^2 G), A^l = <d phi / d r>, B^l = <d g / d u> responses.
 
     h^{l+1}_a = h^l_a + b (u_a + sum_b A_ab g^{l+1}_b) + b^2 lam eta0 gamma0 sum_{t_b<t_a} p Delta_b Phi_ab g^{l+1}_b
-    g^l_a = g^{l+1}_a + phi'(h^l_a) { b (r_a + sum_b B_ab phi_b) + b^2 lam eta0 gamma0 sum_{t_b<t_a} p Delta_b G_ab phi_b }
+    g^l_a = g^{l+1}_a + phi' o { b (r_a + sum_b B_ab phi_b) + b^2 lam eta0 gamma0 sum_{t_b<t_a} p Delta_b G_ab phi_b }
 
 With u = sig z chol(Phi)^T the responses follow from averages, A = <phi z'^T> chol(G)^-1 / sig (Stein), no derivatives
 needed. This is how such equations have been solved; `solve_limit` needs no iteration. One layer a block, one output.

@@ -1,5 +1,5 @@
 """A third solver of the linear equations, sharing nothing with the others: all layers and steps as one linear system,
-iterated to a fixed point of kernels and responses, from the equations of docs/theory/dmft.md section 1 as they stand."""
+iterated to a fixed point of kernels and responses, from the equations of docs/theory/dmft.md as they stand."""
 
 import numpy as np
 
