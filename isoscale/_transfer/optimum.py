@@ -187,7 +187,7 @@ def _read(fit: Fitted, scale: Scale, unit: float, level: float) -> Optimum:
         beside = fit.edge is not None and high == fit.edge
         note = f"; it lies next to the stability edge at {say(high)}" if beside else ""
         sentence = (
-            f"best {name} {say(position)}, 95% interval {scale.value(low):.3g} to {scale.value(high):.3g} "
+            f"best {name} {say(position)}, {100 * level:g}% interval {scale.value(low):.3g} to {scale.value(high):.3g} "
             f"({high - low:.2f} {scale.unit} wide, {fit.means.seeds} seeds){note}"
         )
         error = (high - low) / (2 * float(stats.t.ppf(1 - tail, fit.spline.df)))
