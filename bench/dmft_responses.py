@@ -100,13 +100,14 @@ def dense(name: str, L: int, N: int, networks: int) -> tuple[list[Claim], dict]:
         Claim(f"Y2 {label}", "z of the nets against the full theory", z_full, 0, 4),
         Claim(f"Y3- {label}", "z of the nets against the truncated theory", z_truncated, 5),
     ], {
-        "N": N, "networks": networks, "gap": relative(truncated, full), "standard error of the position": s / abs(b - a),
+        "N": N, "networks": networks, "gap": relative(truncated, full),
+        "standard error of the position": s / abs(b - a),
         "net mean - full": relative(nets.mean(0), full), "net mean - truncated": relative(nets.mean(0), truncated),
     }  # fmt: skip
 
 
 def same_law(name: str = "tanh", N: int = 48, L: int = 16, R: int = 600) -> tuple[list[Claim], dict]:
-    """No limit: ensembles of width N by the conditioned recursion, with and without responses, against dense ones."""
+    """No limit: ensembles of width N by the conditioned recursion, with and without responses, and dense ones."""
     task: Problem = problem(activation=name, eta0=0.3, steps=5)
     nets = train_networks(task, L, N, R, seed=3).f.flatten(1)
     z = {}

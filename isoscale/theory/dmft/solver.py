@@ -178,10 +178,7 @@ def _status(
     size = float((value.f**2).mean().sqrt())
     notes = [source.sentence()]
     if sampling.drop > 1e-4:
-        notes.append(
-            f"ranks were truncated at drop = {sampling.drop:g}: f moves by about 0.2 of that per unit of eta0 T "
-            "seen in one measurement; compare with a smaller drop"
-        )
+        notes.append(f"ranks were truncated at drop = {sampling.drop:g}, which the error bar leaves out: compare")
     if not sampling.response:
         notes.append("response terms were dropped: this is not the limit of trained networks")
     said = " ".join(note for note in notes if note)
