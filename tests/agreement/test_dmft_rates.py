@@ -56,7 +56,7 @@ def test_sampled_kernels_at_the_start_are_the_recursion() -> None:
         neighbour = kernels.Phi[l + 1] if l + 1 < L else kernels.Phi_last
         shifted = shifted + problem.b(L) ** 2 * G * neighbour[:, :P, :P]
     assert relative(found.mean(0), K) < 0.015
-    assert relative(shifted.mean(0), K) > 0.05  # phi(h^{l+1}) paired with g^{l+1}: off by one
+    assert relative(shifted.mean(0), K) > 0.03  # phi(h^{l+1}) paired with g^{l+1}: off by one
 
 
 def movement(problem: Problem, L: int) -> float:
