@@ -4,7 +4,7 @@ import ast
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,7 @@ def named(place: str) -> Any:
 
 def called(value: Any) -> Any:
     """What a function without arguments returns; any other object as it is."""
-    import torch
-
-    return value() if callable(value) and not isinstance(value, (torch.Tensor, Mapping)) else value
+    return value() if callable(value) else value
 
 
 def size(text: str) -> dict[str, Any]:
