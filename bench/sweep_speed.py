@@ -10,9 +10,9 @@ plain   `train`, one run after another (eager, fused optimizer), over the whole 
         the pool's seeds, extrapolated as 1 / sqrt(seeds) where the pool has too few (kind to the grid: a part
         of an interval's width does not shrink with seeds).
 optuna  TPE at its defaults over the grid's range driving the same loop. Its trials draw losses from the pool's mean
-        curve and spread; counted are the trials after which 19 of 20 studies are within 1/4 octave of that curve's
-        minimum for the first time, by the better of two readings (best trial; parabola through the trials within 1.5 octaves of it). Its
-        own overhead is not counted. Left out where optuna cannot be imported.
+        curve and spread; counted are the trials after which, for the first time, 19 of 20 studies are within 1/4 octave
+        of that curve's minimum, by the better of two readings (best trial; parabola through the trials within 1.5
+        octaves of it). Its own overhead is not counted. Left out where optuna cannot be imported.
 ours    `search` in this process, everything counted, with fresh seeds each time.
 """
 
