@@ -62,12 +62,17 @@ class Along:
     def lines(self, demands: Demands, tolerance: float) -> list[Line]:
         """Every quantity's line; updates of parameters without a gradient are shown and not judged."""
         idle = self.without_gradient()
+        demanded = {
+            quantity: None
+            if quantity.kind == "update" and template(quantity.parameter or "") in idle
+            else demands.of(quantity, self.axis)
+            for quantity in self.quantities()
+        }
+        family = sum(declared is not None for declared in demanded.values())
         found = []
-        for quantity in self.quantities():
+        for quantity, declared in demanded.items():
             values = [[one.rms(quantity) for one in row] for row in self.measured]
-            judge_it = not (quantity.kind == "update" and template(quantity.parameter or "") in idle)
-            declared = demands.of(quantity, self.axis) if judge_it else None
-            found.append(judged(self.axis, quantity, self.positions(quantity), values, declared, tolerance))
+            found.append(judged(self.axis, quantity, self.positions(quantity), values, declared, tolerance, family))
         return found
 
 

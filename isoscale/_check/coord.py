@@ -12,7 +12,7 @@ from isoscale._check.causes import find_causes
 from isoscale._check.check import Check
 from isoscale._check.demands import AXES, Axis, Demands
 from isoscale._check.errors import CheckError
-from isoscale._check.lines import Line, worst
+from isoscale._check.lines import RESOLVED, Line, worst
 from isoscale._check.measure import Setup, Task
 from isoscale._check.sizes import grid
 from isoscale._plan import Plan
@@ -76,8 +76,8 @@ def coord_check(
     }
     if not any(grids.values()):
         raise CheckError("neither widths nor depths are given: a slope needs sizes, widths=[64, 128, 256]")
-    if steps < 1 or seeds < 1:
-        raise CheckError(f"steps={steps}, seeds={seeds}: updates are measured after at least one step from one seed")
+    if steps < 1 or seeds < 2:
+        raise CheckError(f"steps={steps}, seeds={seeds}: updates need a step, intervals the scatter of two seeds")
     rate = (1e-3 if get_optimizer(optimizer).gradient_degree == 0 else 1e-2) if lr is None else lr
     batch, objective = loss_on(build, start, inputs, targets, loss)
     task = Task(build, batch, objective, setup or plainly(rate, settings), steps)
@@ -118,8 +118,9 @@ def coord_check(
 
 def undecided(lines: Sequence[Line]) -> bool:
     """Whether more seeds could change the outcome: some exponent is not resolved, and none is wrong."""
-    told = [line.outcome for line in lines if line.slope is not None]
-    return "CANNOT TELL" in told and "FAIL" not in told
+    open_lines = [line.slope for line in lines if line.outcome == "CANNOT TELL" and line.slope is not None]
+    wide = any(fit.high - fit.low > 2 * RESOLVED for fit in open_lines)
+    return wide and all(line.outcome != "FAIL" for line in lines)
 
 
 def plainly(lr: float, settings: Mapping[str, Any]) -> Setup:

@@ -98,7 +98,7 @@ def other_init(lives: list[Live]) -> float | None:
 def crowded(lives: list[Live]) -> float | None:
     """eps over the gradient's size, where that is felt."""
     known = [live for live in lives if live.live_eps is not None and live.gradient > 0]
-    share = mean(live.live_eps / live.gradient for live in known if live.live_eps is not None)
+    share = median(live.live_eps / live.gradient for live in known if live.live_eps is not None)
     return share if share is not None and share > FELT else None
 
 

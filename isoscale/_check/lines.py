@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from scipy.stats import t
+
 from isoscale._check.demands import Axis, Range
 from isoscale._check.quantity import Quantity
 from isoscale._transfer import Slope, slope
@@ -17,6 +19,9 @@ FEWEST = 3
 MARGIN = 0.25
 """Half of the smallest power, 1/2, by which a parameterization goes wrong: further off, the exponent is nearer to that
 of a wrong one."""
+
+RESOLVED = 0.1
+"""Half of an interval that more seeds need not make narrower."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,15 @@ def judged(
     values: Sequence[Sequence[float]],
     declared: Range | None,
     tolerance: float,
-    level: float = 0.95,
+    family: int = 1,
 ) -> Line:
     """Fit the exponent over all sizes and seeds, and decide with its interval AND the tolerance.
 
     PASS: the exponent is within `tolerance` of the declared range, its whole interval within MARGIN. FAIL: the exponent
-    is further off than MARGIN, its whole interval further than `tolerance`. Else CANNOT TELL.
+    is further off than MARGIN, also between the two largest sizes, and its whole interval further than `tolerance`, an
+    interval that holds for all `family` lines of the axis together (Bonferroni): else the noisiest of many lines would
+    fail by chance. Else CANNOT TELL: small networks come to their powers with corrections of 1/size, which a wrong
+    power outlives.
     The interval is that of a straight line through every (size, seed), seeds being independent: scatter between seeds
     and curvature over sizes both widen it.
     """
@@ -88,15 +96,33 @@ def judged(
         return line(None, "SHOWN" if declared is None else "CANNOT TELL", f"zero at {axis} {at}: no exponent")
     if len(set(sizes)) < FEWEST:
         return line(None, "SHOWN" if declared is None else "CANNOT TELL", f"an exponent needs {FEWEST} sizes")
-    fit = slope([size for size, row in zip(sizes, grid) for _ in row], [v for row in grid for v in row], level=level)
+    fit = slope([size for size, row in zip(sizes, grid) for _ in row], [v for row in grid for v in row])
     if declared is None:
         return line(fit, "SHOWN", "not judged")
     low, high = declared
     over, under = fit.estimate - high, low - fit.estimate
     if max(over, under) <= tolerance and fit.high <= high + MARGIN and fit.low >= low - MARGIN:
         return line(fit, "PASS", "within the tolerance")
-    if over > MARGIN and fit.low > high + tolerance:
-        return line(fit, "FAIL", f"goes as {axis}^{fit.estimate:.2f}, and may go as {axis}^{high:g} at most")
-    if under > MARGIN and fit.high < low - tolerance:
-        return line(fit, "FAIL", f"goes as {axis}^{fit.estimate:.2f}, and should go as {axis}^{low:g} at least")
+    last, half = (
+        between_last_two(sizes, grid),
+        fit.standard_error * float(t.ppf(1 - (1 - fit.level) / 2 / family, fit.df)),
+    )
+    going = f"goes as {axis}^{fit.estimate:.2f}"
+    if over > MARGIN and over - half > tolerance:
+        if last > high + MARGIN:
+            return line(fit, "FAIL", f"{going}, and may go as {axis}^{high:g} at most")
+        return line(fit, "CANNOT TELL", f"{going}, at the end as {axis}^{last:.2f}: it may settle; check larger sizes")
+    if under > MARGIN and under - half > tolerance:
+        if last < low - MARGIN:
+            return line(fit, "FAIL", f"{going}, and should go as {axis}^{low:g} at least")
+        return line(fit, "CANNOT TELL", f"{going}, at the end as {axis}^{last:.2f}: it may settle; check larger sizes")
+    if fit.high - fit.low <= 2 * RESOLVED:
+        return line(fit, "CANNOT TELL", f"{going}, between right and wrong: check larger sizes")
     return line(fit, "CANNOT TELL", "the interval is too wide to tell: more seeds, or sizes further apart")
+
+
+def between_last_two(sizes: Sequence[float], values: Sequence[Sequence[float]]) -> float:
+    """The exponent between the two largest sizes alone: what is left there of a transient of small networks."""
+    order = sorted(range(len(sizes)), key=lambda index: sizes[index])[-2:]
+    means = [sum(math.log2(value) for value in values[index]) / len(values[index]) for index in order]
+    return (means[1] - means[0]) / math.log2(sizes[order[1]] / sizes[order[0]])

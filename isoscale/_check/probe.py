@@ -28,10 +28,11 @@ class Call:
 
 @dataclass
 class Seen:
-    """What one forward pass showed: readings in the order of their sites, and the calls that swaps need."""
+    """What one forward pass showed: readings in the order of their sites, the calls that swaps need, the ops' count."""
 
     readings: dict[int, Tensor] = field(default_factory=dict)
     calls: dict[int, Call] = field(default_factory=dict)
+    ops: int = 0
 
 
 class Probe(TorchDispatchMode):
@@ -39,7 +40,7 @@ class Probe(TorchDispatchMode):
 
     def __init__(self, sites: Sites) -> None:
         super().__init__()
-        self.seen, self.count = Seen(), 0
+        self.seen = Seen()
         self.readings: dict[int, list[int]] = {}
         for index, reading in enumerate(sites.readings):
             self.readings.setdefault(reading.op, []).append(index)
@@ -48,8 +49,8 @@ class Probe(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        here = self.count
-        self.count += 1
+        here = self.seen.ops
+        self.seen.ops += 1
         if here not in self.readings and here not in self.swapped:
             return func(*args, **kwargs)
         wanted = [(index, self.sites[index]) for index in self.readings.get(here, ())]

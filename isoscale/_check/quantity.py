@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from isoscale._rules import Role
+
 Kind = Literal["stream", "branch", "preactivation", "logits", "output", "update", "gradient"]
 Moment = Literal["init", "change"]
 
@@ -21,7 +23,7 @@ class Quantity:
     moment: Moment
     place: str
     parameter: str | None = None
-    role: Literal["input", "hidden", "output", "scalar"] | None = None
+    role: Role | None = None
     stream: str | None = None
     tail: bool = False
     readout: bool = False

@@ -14,6 +14,7 @@ from isoscale._plan.branches import Add, Chain, template
 from isoscale._plan.graph import Ref
 from isoscale._plan.roles import Use
 from isoscale._plan.settings import Setting
+from isoscale._rules import ROLES, Role, Rule, get_rule
 
 Source = Literal["output", "argument", "scores"]
 
@@ -99,7 +100,7 @@ class Sites:
 
 def find_sites(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> Sites:
     """The sites of a traced model; `order[node]` is the place of the node's op in the order of execution."""
-    finder = Finder(analysis, order, {setting.name: setting for setting in plan.settings}, context)
+    finder = finder_of(analysis, order, plan, context)
     readings = [*finder.streams(), *at_half_depth([*finder.preactivations(), *finder.logits()], context)]
     return Sites(tuple(readings), tuple(finder.swaps()))
 
@@ -123,9 +124,14 @@ def at_half_depth(readings: list[Reading], context: Context) -> list[Reading]:
     return kept
 
 
+def finder_of(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> "Finder":
+    settings = {setting.name: setting for setting in plan.settings}
+    return Finder(analysis, order, settings, context, get_rule(plan.rule), plan.optimizer_name)
+
+
 def layers_of(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> dict[Quantity, int]:
     """How many layers share each quantity that is read within a layer."""
-    finder = Finder(analysis, order, {setting.name: setting for setting in plan.settings}, context)
+    finder = finder_of(analysis, order, plan, context)
     return Counter(reading.quantity for reading in [*finder.preactivations(), *finder.logits()])
 
 
@@ -135,6 +141,8 @@ class Finder:
     order: list[int]
     settings: Mapping[str, Setting]
     context: Context
+    rule: Rule
+    optimizer: str
 
     def streams(self) -> Iterator[Reading]:
         """The stream before its first branch and after some fractions of them, and every branch."""
@@ -184,7 +192,8 @@ class Finder:
                 continue
             done.add(use.node)
             if graph[use.node].output == 0:
-                yield self.output(use.node, self.quantity("preactivation", name, use))
+                reading = self.output(use.node, self.quantity("preactivation", name, use))
+                yield replace(reading, factor=1 / self.carried(setting))
 
     def ends(self, node: int) -> bool:
         """Whether nothing but views and constant factors lies between the node and the model's output."""
@@ -229,9 +238,23 @@ class Finder:
                 continue
             # The code's own multiplier and a hook's come after the op; at a branch's end they are part of it.
             factor = setting.hooked * setting.existing if setting.tail else 1.0
+            factor /= self.carried(setting)
             yield Swap(
                 self.order[use.node], use.argument, node.output, factor, self.quantity("update", name, use, "change")
             )
+
+    def carried(self, setting: Setting) -> float:
+        """A multiplier that the parameter carries for something behind its op: 1/d of logits, a tied readout's 1/width.
+
+        What the op returns shrinks by it, on purpose, and is looked at without it.
+        """
+        if setting.own_init:
+            return 1.0
+        inside = setting.stream is not None
+        role = role_named(setting.role)
+        row = self.rule.entry(role, inside, self.optimizer, tail=setting.tail and inside)
+        own = row.multiplier.at(fan_in=setting.fan_in, fan_out=setting.fan_out, depth=setting.depth)
+        return setting.multiplier * setting.hooked * setting.existing / own
 
     def uses(self) -> Iterator[tuple[str, Use]]:
         for name, found in self.analysis.uses.items():
@@ -271,12 +294,15 @@ class Finder:
         return Reading(self.order[add.node], "argument", name, 0, 1.0, quantity)
 
 
-def role_of_use(setting: Setting, use: Use, tied: bool) -> Literal["input", "hidden", "output", "scalar"]:
+def role_of_use(setting: Setting, use: Use, tied: bool) -> Role:
     """A tied weight is an embedding where it is a table and a readout where it is a matrix."""
     if tied and setting.stream is None:
         return "input" if use.kind == "table" else "output"
-    roles: tuple[Literal["input", "hidden", "output", "scalar"], ...] = ("input", "hidden", "output", "scalar")
-    return next(role for role in roles if role == setting.role)
+    return role_named(setting.role)
+
+
+def role_named(name: str) -> Role:
+    return next(role for role in ROLES if role == name)
 
 
 def shares(depth: int) -> list[Fraction]:
