@@ -15,6 +15,12 @@ NAMES = [
 ]  # fmt: skip
 
 COMMANDS = {
+    "check": [
+        "base", "depths", "everything", "inputs", "loss", "lr", "mode", "model", "most_seeds", "optimizer", "picture",
+        "rule", "save", "seeds", "setup", "steps", "targets", "widths",
+    ],
+    "plan": ["base", "explain", "inputs", "mode", "model", "optimizer", "rule", "save", "target"],
+    "plan-diff": ["first", "second"],
     "demo": ["folder", "output", "workers"],
     "init": ["path"],
     "sweep": ["batch", "retry", "spec", "workers"],
