@@ -69,20 +69,21 @@ class Demands:
         branch, inner = rule.branch_multiplier.depth, scaling.inner_update
         if not quantity.deepens:
             branch, inner = _STILL, dict.fromkeys(inner, _STILL)
-        # At initialisation the stream is its entry plus the sum of all branches.
+        # At initialisation the stream is its entry plus the sum of all branches; what the branches make of a change
+        # on its way through them fades in the same way.
         stream = [_STILL] if quantity.entry else [_STILL, scaling.stream_initial]
         if quantity.kind == "update":
             own = inner[quantity.role or "hidden"] + (branch if quantity.tail else _STILL)
             return _hull([own + start for start in stream])
         if quantity.kind == "branch":
-            moved = [branch, branch + inner["hidden"]]
-            return _hull([branch + start for start in stream] if quantity.moment == "init" else moved)
+            moved = [branch + inner["hidden"]] if quantity.moment == "change" else []
+            return _hull([*moved, *(branch + start for start in stream)])
         if quantity.moment == "init":
             return _hull(stream)
         if quantity.kind in ("preactivation", "logits"):
             # Moved by the stream that feeds it and by its own weight.
-            return _hull([_STILL, inner["hidden"]])
-        return _hull([max(scaling.stream_update.values())])
+            return _hull([*stream, inner["hidden"]])
+        return _hull([max(scaling.stream_update.values()) + start for start in stream])
 
 
 def _hull(exponents: Iterable[Fraction]) -> Range:
