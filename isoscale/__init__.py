@@ -10,6 +10,8 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOMES: dict[str, str] = {
+    "Axis": "isoscale._sweep.search",
+    "Check": "isoscale._check",
     "Curve": "isoscale._records.run",
     "Plan": "isoscale._plan",
     "Records": "isoscale._records.records",
@@ -17,10 +19,12 @@ _HOMES: dict[str, str] = {
     "Run": "isoscale._records.run",
     "Store": "isoscale._records.store",
     "Verdict": "isoscale._transfer",
+    "coord_check": "isoscale._check",
     "get_rule": "isoscale._rules",
     "judge": "isoscale._transfer",
     "plan": "isoscale._plan",
     "report_facts": "isoscale._report",
+    "search": "isoscale._sweep.search",
     "sweep": "isoscale._sweep.sweep",
     "train": "isoscale._train",
     "train_batch": "isoscale._train",

@@ -10,8 +10,8 @@ import isoscale
 from isoscale.cli import app
 
 NAMES = [
-    "Curve", "Plan", "Records", "Rule", "Run", "Store", "Verdict", "get_rule", "judge", "plan", "report_facts", "sweep",
-    "train", "train_batch", "write_report",
+    "Axis", "Check", "Curve", "Plan", "Records", "Rule", "Run", "Store", "Verdict", "coord_check", "get_rule", "judge",
+    "plan", "report_facts", "search", "sweep", "train", "train_batch", "write_report",
 ]  # fmt: skip
 
 COMMANDS = {
