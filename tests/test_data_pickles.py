@@ -128,5 +128,5 @@ def test_a_pickle_that_is_no_cifar_batch_says_what_it_is(batch, told, tmp_path) 
 def test_a_name_of_numpys_from_elsewhere_is_refused() -> None:
     content = pickle.dumps(ARRAYS[0], protocol=2)
     assert b"cnumpy\ndtype\n" in content
-    with pytest.raises(DataError, match="global elsewhere.dtype"):
+    with pytest.raises(DataError, match=r"global elsewhere\.dtype"):
         read_pickle(content.replace(b"cnumpy\ndtype\n", b"celsewhere\ndtype\n"), "file")

@@ -25,4 +25,5 @@ def summary(verdicts: Iterable[Verdict]) -> str:
     carried = [f"{name}: {sentence(one.regret.sentence)}" for name, one in zip(names, judged)]
     saved = [f"{name}: {sentence(one.cost.sentence)}" for name, one in zip(names, judged)]
     head = answers(found, judged[0].hyperparameter) if judged else ()
-    return "\n".join(shown(line, 2000).rstrip() for line in (*head, "", *lines, "", *said)) + "\n"
+    parts = (*head, "", *lines, "", *said, "", *carried, "", *saved) if judged else ()
+    return "\n".join(shown(line, 2000).rstrip() for line in parts) + "\n"

@@ -27,12 +27,6 @@ COMMANDS = {
     "show": ["source"],
     "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
     "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
-    "plan": ["base", "explain", "inputs", "mode", "model", "optimizer", "rule", "save", "target"],
-    "plan-diff": ["first", "second"],
-    "check": [
-        "base", "depths", "everything", "inputs", "loss", "lr", "mode", "model", "most_seeds", "optimizer", "picture",
-        "rule", "save", "seeds", "setup", "steps", "targets", "widths",
-    ],
     "rules list": [],
     "rules show": ["depth", "folded", "optimizer", "rule", "width"],
     "rules compare": ["a", "b", "optimizer"],

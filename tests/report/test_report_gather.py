@@ -96,3 +96,11 @@ def test_the_account_tells_what_varied_from_what_did_not() -> None:
     assert ran.data == (("digits", "5f3a" * 16),)
     assert ran.flops == pytest.approx(sum(run.flops for run in runs))
     assert account([*runs, replace(runs[0], flops=None)]).flops is None
+
+
+def test_the_terminal_says_what_carrying_costs_and_saves(judged) -> None:
+    _, verdicts = judged
+    text = summary(verdicts)
+    for verdict in verdicts:
+        assert text.count(verdict.cost.sentence[1:60]) >= 1
+        assert verdict.regret.sentence[1:12] in text
