@@ -111,8 +111,8 @@ def _measure(proxy: Optimum, target: LossCurve, best: Optimum, scale: Scale, lev
         scale,
         x,
         where,
-        f"{percent:.2g}% more loss than its best {best_loss:.4g}",
-        f"{percent_low:.2g}% to {percent_high:.2g}%",
+        f"{_percent(percent)} more loss than its best {best_loss:.4g}",
+        f"{_percent(percent_low)} to {_percent(percent_high)}",
     )
     return Regret(
         proxy.size, target.size, "measured", sentence, x, value, best_loss,
@@ -123,6 +123,10 @@ def _measure(proxy: Optimum, target: LossCurve, best: Optimum, scale: Scale, lev
 
 def _sentence(scale: Scale, x: float, where: str, cost: str, interval: str) -> str:
     return f"the proxy's {scale.hyperparameter} {scale.say(x)} gives {where} {cost} (95% interval {interval})"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}%" if abs(value) >= 100 else f"{value:.2g}%"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from isoscale.cli.runs import train_all, write_page
 SPEC = """\
 # What `isoscale demo` runs: does the learning rate tuned on a small residual network hold for wider and deeper ones?
 rules = ["sp", "mup", "depth_mup"]
-seeds = 6
+seeds = 5
 
 [store]
 path = "{folder}/runs.sqlite"
@@ -37,7 +37,7 @@ target = {{ width = 48, depth = 24 }}
 lr = {{ log2 = [-8.5, -3.5], step = 0.5 }}
 
 [optimizers.sgd]
-lr = {{ log2 = [-4, 0], step = 0.5 }}
+lr = {{ log2 = [-5, 0], step = 0.5 }}
 momentum = 0.9
 
 [train]
@@ -68,7 +68,7 @@ def demo(
         f"Pre-LN residual MLPs of width x depth {sizes} on digits, {len(spec.rules)} rules, {len(spec.optimizers)} "
         f"optimizers: {spec.count()} runs. The same command goes on after an interruption."
     )
-    records = train_all(spec, workers=workers, batch=66)
+    records = train_all(spec, workers=workers, batch=55)
     verdicts = judge(records)
     typer.echo(summary(verdicts), nl=False)
     page = write_page(records, verdicts, output, commands=["isoscale demo"])
