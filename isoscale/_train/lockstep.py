@@ -85,8 +85,9 @@ def fingerprint(setup: Setup) -> str:
 def pays(setup: Setup) -> bool:
     """Whether lockstep is faster than one network at a time, from the shape alone (bench/lockstep.py measures it).
 
-    It is where a step has little arithmetic for each tensor of parameters. Convolutions never gain on a CPU: stacked
-    they become grouped ones. A network that draws random numbers in its forward pass trains alone, with its own.
+    It is where a step has little arithmetic for each tensor of parameters. Convolutions train alone: stacked they
+    become grouped ones (at 8 channels that gained all the same, bench/facts/lockstep.json; wider was not measured). A
+    network that draws random numbers in its forward pass trains alone, with its own.
     """
     modules = list(setup.model.modules())
     if any(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and _spatial(module) for module in modules):
