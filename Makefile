@@ -6,7 +6,7 @@ STAMP := $(VENV)/.dev
 # One torch thread a process: small models run faster so, and pytest-xdist already uses the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test zoo check bench docs clean
+.PHONY: help setup demo test zoo stack check bench docs clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -32,6 +32,11 @@ zoo: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt transformers
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps timm
 	$(BIN)/python -m pytest -n auto --dist worksteal -m zoo tests/zoo
+
+## make stack   clusters, trainers, samplers and trackers people use: Ray, Lightning, Accelerate, HF Trainer, Optuna, W&B, ...
+stack: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[ray,optuna,trainers,exports]' 'dask[distributed]'
+	$(BIN)/python -m pytest -m stack tests/stack
 
 ## make check   ruff, mypy, and the mutants of the rules (each must kill a test)
 check: $(STAMP)
