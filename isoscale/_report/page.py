@@ -30,10 +30,14 @@ def write_report(facts: ReportFacts, path: str | Path) -> Path:
     return destination
 
 
-def render(facts: ReportFacts) -> str:
-    """The page's text: still drawings with their tables, which the script then makes answer to the pointer."""
+def render(facts: ReportFacts, *, status: str = "", renew: int | None = None) -> str:
+    """The page's text: still drawings with their tables, which the script then makes answer to the pointer.
+
+    `status` is a line above everything (how far a running sweep is); the browser asks again after `renew` seconds.
+    """
     ink = _Ink()
     body = [
+        *((tag("p", status, class_="live", role="status"),) if status else ()),
         _first(facts, ink),
         tag(
             "main",
@@ -51,6 +55,7 @@ def render(facts: ReportFacts) -> str:
     head = (
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=_policy((*vendored.scripts(), code), style)),
+        *((tag("meta", http_equiv="refresh", content=str(renew)),) if renew else ()),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),

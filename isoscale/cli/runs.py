@@ -8,7 +8,7 @@ import typer
 
 from isoscale._records.records import Records
 from isoscale._records.store import Store
-from isoscale._report import Table, facts, summary, write_report
+from isoscale._report import ReportFacts, Table, facts, summary, write_report
 from isoscale._rules import RULES, UnknownName, get_rule, table
 from isoscale._sweep.display import display, duration
 from isoscale._sweep.mistakes import SpecError
@@ -16,6 +16,7 @@ from isoscale._sweep.spec import Spec, load_spec
 from isoscale._sweep.sweep import sweep
 from isoscale._sweep.template import TEMPLATE
 from isoscale._transfer import Verdict, judge
+from isoscale.cli.live import serve as serve_live
 
 EXIT = {"transfers": 0, "drifts": 1, "cannot tell": 2}
 
@@ -115,8 +116,15 @@ def chosen(records: Records, rules: list[str] | None, optimizers: list[str] | No
     )
 
 
-def show(source: Path = SOURCE) -> None:
+def show(
+    source: Path = SOURCE,
+    live: bool = typer.Option(False, "--serve", help="Show the report in a browser while the sweep runs."),
+    port: int = typer.Option(8765, min=0, max=65535, help="With --serve: where, on this machine only; 0 is any."),
+) -> None:
     """What a store holds: how far a sweep is, and the best run of each rule and size."""
+    if live:
+        serve(source, port)
+        return
     path = Path(load_spec(source).store.path) if source.suffix == ".toml" else source
     with Store(path, create=False) as store:
         progress, states, records = store.progress(), store.states(), store.records()
@@ -127,6 +135,19 @@ def show(source: Path = SOURCE) -> None:
             typer.echo(f"  set aside after {state.errors + state.deaths} attempts: {state.shape}: {state.error}")
     for optimizer, rule, width, depth, lr, loss in best_runs(records, "train_loss"):
         typer.echo(f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, train_loss {loss:.4g}")
+
+
+def serve(source: Path, port: int) -> None:
+    """The report of a running sweep on 127.0.0.1, until interrupted."""
+    if source.suffix == ".csv":
+        raise ValueError(f"{source} is a table that does not grow: isoscale report {source} writes its page")
+    store = Path(load_spec(source).store.path) if source.suffix == ".toml" else source
+
+    def now() -> ReportFacts:
+        records = read(source)
+        return page_facts(records, judge(records), commands=again(source))
+
+    serve_live(store, now, port=port)
 
 
 def best_runs(records: Records, metric: str) -> list[tuple[str, str, int, int, float, float]]:
@@ -180,16 +201,26 @@ def report(
         judge(records, hyperparameter=hyperparameter, metric=metric),
         output,
         title=title,
-        commands=[shlex.join(["isoscale", "sweep", str(source)])] if source.suffix == ".toml" else [],
+        commands=again(source),
     )
     typer.echo(f"wrote {written}")
+
+
+def again(source: Path) -> list[str]:
+    """The command that makes the runs of a spec."""
+    return [shlex.join(["isoscale", "sweep", str(source)])] if source.suffix == ".toml" else []
 
 
 def write_page(
     records: Records, verdicts: tuple[Verdict, ...], output: Path, *, title: str = "", commands: list[str]
 ) -> Path:
-    """The report's facts with the rules' tables beside them, written to `output`."""
-    return write_report(facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts)), output)
+    """The report of `records`, written to `output`."""
+    return write_report(page_facts(records, verdicts, title=title, commands=commands), output)
+
+
+def page_facts(records: Records, verdicts: tuple[Verdict, ...], *, title: str = "", commands: list[str]) -> ReportFacts:
+    """The report's facts with the rules' tables beside them."""
+    return facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts))
 
 
 def rule_tables(verdicts: tuple[Verdict, ...]) -> list[Table]:

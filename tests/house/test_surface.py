@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": ["folder", "output", "workers"],
     "init": ["path"],
     "sweep": ["batch", "retry", "spec", "workers"],
-    "show": ["source"],
+    "show": ["live", "port", "source"],
     "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
     "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
     "rules list": [],
