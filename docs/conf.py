@@ -1,9 +1,14 @@
 """Sphinx configuration: MyST pages, a gallery whose pages run, a reference from docstrings. Warnings are errors."""
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import isoscale
+
+sys.path.insert(0, str(Path(__file__).parent))
+from pages import runnable
 
 project = "isoscale"
 author = "the isoscale authors"
@@ -26,7 +31,8 @@ autodoc_typehints = "description"
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "gallery_built",
-    "filename_pattern": r"/[a-z].*\.py",
+    # A page whose extra is absent is shown, but not run.
+    "filename_pattern": runnable(),
     "download_all_examples": False,
     "show_memory": False,
     "remove_config_comments": True,
