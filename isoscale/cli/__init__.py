@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 import isoscale
-from isoscale.cli import demo, planning, runs, scaling, theory
+from isoscale.cli import cite, demo, planning, runs, scaling, theory
 
 LOG = Path("isoscale-error.log")
 USAGE, FAILED, INTERRUPTED = 64, 70, 130
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (demo, planning, runs, scaling, theory):
+for room in (cite, demo, planning, runs, scaling, theory):
     room.register(app)
 
 

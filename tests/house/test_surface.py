@@ -15,6 +15,7 @@ NAMES = [
 ]  # fmt: skip
 
 COMMANDS = {
+    "cite": [],
     "check": [
         "base", "depths", "everything", "inputs", "loss", "lr", "mode", "model", "most_seeds", "optimizer", "picture",
         "rule", "save", "seeds", "setup", "steps", "targets", "widths",
