@@ -32,7 +32,8 @@ class Network:
 
 @dataclass(frozen=True)
 class Setup:
-    """One configuration, ready to train: the model is at its planned initialisation, the optimizer at step 0."""
+    """One configuration, ready to train: the model is at its planned initialisation, the optimizer at step 0. `flops`
+    is what a step of it costs where it is no reference network, whose operations are counted."""
 
     config: Config
     settings: Settings
@@ -41,6 +42,7 @@ class Setup:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     loss: LossFunction
+    flops: int | None = None
 
 
 def prepare(config: Config) -> Setup:
@@ -136,6 +138,8 @@ def loss_function(settings: Settings, data: Dataset) -> LossFunction:
 
 def flops_per_step(setup: Setup) -> int:
     """Floating-point operations of one step's forward and backward pass, as torch counts them."""
+    if setup.flops is not None:
+        return setup.flops
     settings, data = setup.settings, setup.data
     batch = settings.batch_size or len(data.x_train)
     return counted(network(settings, data), (settings.width, settings.depth), batch, data.x_train.dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["image", "vector", "tokens"]
+Kind = Literal["image", "vector", "tokens", "own"]
 AXES = {"image": ("channels", "height", "width"), "vector": ("features",), "tokens": ("context",)}
 
 
@@ -24,10 +24,10 @@ class Dataset:
     """Examples and targets, split for training and testing; nobody writes into the tensors.
 
     Shapes by `kind`: "image" (examples, channels, height, width) and "vector" (examples, features), float32,
-    standardised; "tokens" (examples, context), int64. Targets: int64 classes (examples,), int64 next tokens
-    (examples, context), or float32 regression targets (examples, outputs). `outputs` is the number of classes,
-    tokens or targets. `sha256` is the hash of the raw content, before standardisation. Raises `DataError` when the
-    pieces do not fit together.
+    standardised; "tokens" (examples, context), int64; "own": a user's, of any shape, as it came. Targets: int64
+    classes (examples,), int64 next tokens (examples, context), or float32 regression targets (examples, outputs).
+    `outputs` is the number of classes, tokens or targets. `sha256` is the hash of the raw content, before
+    standardisation. Raises `DataError` when the pieces do not fit together.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Dataset:
             )
 
     def _check(self, split: str, x: Tensor, y: Tensor) -> None:
-        if x.dim() != len(AXES[self.kind]) + 1:
+        if self.kind in AXES and x.dim() != len(AXES[self.kind]) + 1:
             axes = ", ".join(("examples", *AXES[self.kind]))
             raise DataError(f"{self.name}: x_{split} is {tuple(x.shape)}, but {self.kind} data is ({axes})")
         if x.numel() == 0:
@@ -59,7 +59,8 @@ class Dataset:
         for what, values in ((f"x_{split}", x), (f"y_{split}", y)):
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
                 raise DataError(f"{self.name}: {what} has values that are not finite - no loss could be - remove them")
-        if not y.is_floating_point() and (int(y.min()) < 0 or int(y.max()) >= self.outputs):
+        classes = self.kind != "own" and not y.is_floating_point()  # what others' numbers mean, only their loss knows
+        if classes and (int(y.min()) < 0 or int(y.max()) >= self.outputs):
             raise DataError(
                 f"{self.name}: y_{split} runs from {int(y.min())} to {int(y.max())}, but classes are 0 to "
                 f"{self.outputs - 1}"
