@@ -9,8 +9,7 @@ from isoscale._check.lines import Line, judged
 from isoscale._check.measure import Measured, Task, Traced, measure, sites_of, trace_size
 from isoscale._check.quantity import Quantity
 from isoscale._check.sites import Sites
-from isoscale._plan import Plan
-from isoscale._plan.branches import template
+from isoscale._plan import Plan, template
 
 NO_GRADIENT = 1e-5
 """A gradient this much smaller than the model's largest is rounding: keys' biases, a bias in front of a norm."""

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isoscale._check.errors import CheckError
-from isoscale._plan.sizes import example
-from isoscale._plan.trace import call, flatten
+from isoscale._plan import call, example, flatten
 
 Loss = Callable[..., Tensor]
 

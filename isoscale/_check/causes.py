@@ -7,7 +7,7 @@ from isoscale._check.axis import Along
 from isoscale._check.demands import Axis, Demands
 from isoscale._check.evidence import Evidence, Off, gather
 from isoscale._check.lines import Line
-from isoscale._plan.branches import template
+from isoscale._plan import template
 from isoscale._transfer.fact import Fact
 
 READOUT, TIED, BRANCH, LOGITS = (

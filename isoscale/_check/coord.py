@@ -15,8 +15,7 @@ from isoscale._check.errors import CheckError
 from isoscale._check.lines import RESOLVED, Line, worst
 from isoscale._check.measure import Setup, Task
 from isoscale._check.sizes import grid
-from isoscale._plan import Plan
-from isoscale._plan import plan as make_plan
+from isoscale._plan import Plan, Planner
 from isoscale._rules import get_optimizer, get_rule
 from isoscale._train.loop import one_thread
 
@@ -81,14 +80,9 @@ def coord_check(
     rate = (1e-3 if get_optimizer(optimizer).gradient_degree == 0 else 1e-2) if lr is None else lr
     batch, objective = loss_on(build, start, inputs, targets, loss)
     task = Task(build, batch, objective, setup or plainly(rate, settings), steps)
-
-    def plan_at(size: Mapping[str, Any]) -> Plan:
-        return make_plan(
-            build, start, size, inputs=inputs, rule=rule, optimizer=optimizer, mode=mode, roles=roles, postnorm=postnorm
-        )
-
+    planner = Planner(build, start, inputs, rule, optimizer, mode, roles, postnorm)
     names = tuple(range(seeds))
-    runner = Runner(task, plan_at, start, grids, names, progress)
+    runner = Runner(task, planner.plan, start, grids, names, progress)
     demands = Demands(get_rule(rule), optimizer)
     lines: list[Line] = []
     causes = []

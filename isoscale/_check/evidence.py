@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from isoscale._check.measure import Live, Measured
-from isoscale._plan.branches import template
-from isoscale._plan.settings import Setting
+from isoscale._plan import Setting, template
 
 STANDARD_ERRORS = 5.0
 OFF = 0.1

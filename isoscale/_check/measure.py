@@ -12,11 +12,18 @@ from isoscale._check.errors import CheckError
 from isoscale._check.probe import Probe, Seen, updated
 from isoscale._check.quantity import Quantity
 from isoscale._check.sites import Context, Sites, find_sites, layers_of, outside
-from isoscale._plan import Plan, PlanError
-from isoscale._plan.analysis import Analysis
-from isoscale._plan.branches import find_residuals, template
-from isoscale._plan.proof import CountingRecorder, restore
-from isoscale._plan.trace import call, convert, flatten, plain_execution, record
+from isoscale._plan import (
+    Analysis,
+    Plan,
+    PlanError,
+    call,
+    convert,
+    flatten,
+    plain_execution,
+    recorded,
+    restore,
+    template,
+)
 
 Loss = Callable[..., Tensor]
 Setup = Callable[[Plan, nn.Module], Any]
@@ -40,7 +47,7 @@ class Traced:
     size: Mapping[str, Any]
     plan: Plan
     analysis: Analysis
-    order: list[int]
+    order: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,9 @@ def trace_size(task: Task, plan: Plan, size: Mapping[str, Any]) -> Traced:
         torch.manual_seed(0)
         model = plan.init_(task.build(**size)).train()
         run(model, task.inputs)  # fills the model's caches, so that later passes execute the same ops
-        recorder = CountingRecorder()
         torch.manual_seed(0)
-        graph = record(model, copied(task.inputs), recorder)
-    residuals = find_residuals(graph)
-    return Traced(size, plan, Analysis(graph, residuals, residuals.outermost()), recorder.order)
+        found = recorded(model, copied(task.inputs))
+    return Traced(size, plan, found.analysis, found.order)
 
 
 def measure(task: Task, traced: Traced, sites: Sites, seed: int) -> Measured:

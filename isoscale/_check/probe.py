@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from isoscale._check.errors import CheckError
 from isoscale._check.sites import Reading, Sites, Swap
-from isoscale._plan.trace import flatten
+from isoscale._plan import flatten
 
 
 @dataclass

@@ -1,19 +1,14 @@
 """Where in a forward pass each quantity is read: ops by their order of execution, found in the traced graph."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
 from isoscale._check.quantity import Quantity
-from isoscale._plan import Plan
-from isoscale._plan.analysis import Analysis, Logits
-from isoscale._plan.branches import Add, Chain, template
-from isoscale._plan.graph import Ref
-from isoscale._plan.roles import Use
-from isoscale._plan.settings import Setting
+from isoscale._plan import Add, Analysis, Chain, Logits, Plan, Ref, Setting, Use, template
 from isoscale._rules import ROLES, Role, Rule, get_rule
 
 Source = Literal["output", "argument", "scores"]
@@ -98,7 +93,7 @@ class Sites:
     swaps: tuple[Swap, ...]
 
 
-def find_sites(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> Sites:
+def find_sites(analysis: Analysis, order: Sequence[int], plan: Plan, context: Context) -> Sites:
     """The sites of a traced model; `order[node]` is the place of the node's op in the order of execution."""
     finder = finder_of(analysis, order, plan, context)
     readings = [*finder.streams(), *at_half_depth([*finder.preactivations(), *finder.logits()], context)]
@@ -124,12 +119,12 @@ def at_half_depth(readings: list[Reading], context: Context) -> list[Reading]:
     return kept
 
 
-def finder_of(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> "Finder":
+def finder_of(analysis: Analysis, order: Sequence[int], plan: Plan, context: Context) -> "Finder":
     settings = {setting.name: setting for setting in plan.settings}
     return Finder(analysis, order, settings, context, get_rule(plan.rule), plan.optimizer_name)
 
 
-def layers_of(analysis: Analysis, order: list[int], plan: Plan, context: Context) -> dict[Quantity, int]:
+def layers_of(analysis: Analysis, order: Sequence[int], plan: Plan, context: Context) -> dict[Quantity, int]:
     """How many layers share each quantity that is read within a layer."""
     finder = finder_of(analysis, order, plan, context)
     return Counter(reading.quantity for reading in [*finder.preactivations(), *finder.logits()])
@@ -138,7 +133,7 @@ def layers_of(analysis: Analysis, order: list[int], plan: Plan, context: Context
 @dataclass(frozen=True)
 class Finder:
     analysis: Analysis
-    order: list[int]
+    order: Sequence[int]
     settings: Mapping[str, Setting]
     context: Context
     rule: Rule

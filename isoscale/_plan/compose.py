@@ -1,7 +1,6 @@
 """From the facts of a structure and a rule to a plan, or to the sentence why there is none."""
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any, Literal
 
 from isoscale._plan.errors import PlanError
@@ -10,10 +9,7 @@ from isoscale._plan.hooks import Placement, merged
 from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
 from isoscale._plan.settings import leaves_alone, settle
-from isoscale._rules import Power, Rule
-
-_USUAL_LOGITS = Power(fan_in=Fraction(-1, 2))
-"""The scale that attention has under every rule: q.k / sqrt(size)."""
+from isoscale._rules import Rule
 
 
 def compose(
@@ -53,7 +49,7 @@ def missing_logits(attention: Attention, rule: Rule) -> float:
     """What the rule's logit scale asks for over what the model has, where the head size grows; else 1."""
     if leaves_alone(rule):
         return 1.0
-    factor = (_USUAL_LOGITS * rule.attention).at(fan_in=attention.size / attention.base_size) / attention.existing
+    factor = rule.logits.at(fan_in=attention.size / attention.base_size) / attention.existing
     return 1.0 if abs(factor - 1.0) < 1e-9 else factor
 
 

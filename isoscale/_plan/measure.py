@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,7 +39,33 @@ class Moments:
         return math.sqrt(self.squares / self.count)
 
 
-def measured(structure: Structure, build: Callable[..., nn.Module], base: Mapping[str, Any]) -> Structure:
+@dataclass
+class Draws:
+    """The base model built under one seed after the other, as often as somebody needs; each seed is built once.
+
+    Kept are the sums over each parameter, not the models. `first` are the tensors of the first draw, `drawn` the names
+    of those that differ in the second one.
+    """
+
+    build: Callable[..., nn.Module]
+    base: Mapping[str, Any]
+    first: dict[str, Tensor] = field(default_factory=dict)
+    sums: list[dict[str, Moments]] = field(default_factory=list)
+    drawn: set[str] = field(default_factory=set)
+
+    def take(self, count: int) -> list[dict[str, Moments]]:
+        """The sums of the first `count` draws. Raises PlanError where a draw has other names or shapes."""
+        while len(self.sums) < count:
+            again = _draw(self.build, self.base, _FIRST_SEED + len(self.sums))
+            self.first = self.first or again
+            _check_same(self.first, again)
+            if len(self.sums) == 1:
+                self.drawn = {name for name, tensor in self.first.items() if not torch.equal(tensor, again[name])}
+            self.sums.append({name: _moments(tensor) for name, tensor in again.items()})
+        return self.sums[:count]
+
+
+def measured(structure: Structure, draws: Draws) -> Structure:
     """The structure with `base_rms` and `base_mean` of every parameter measured to half a percent.
 
     Each draw builds the base model under its own seed in a forked generator: planning changes no global state and
@@ -47,21 +73,17 @@ def measured(structure: Structure, build: Callable[..., nn.Module], base: Mappin
     their parameters' names or shapes: a plan is keyed by them.
     """
     pools = {parameter.base_names for parameter in structure.parameters.values() if parameter.base_names}
-    first = _draw(build, base, _FIRST_SEED)
-    absent = sorted({name for pool in pools for name in pool} - set(first))
+    (once,) = draws.take(1)
+    absent = sorted({name for pool in pools for name in pool} - set(once))
     if absent:
         raise PlanError(
             f"the base model has no {listed(absent)} when it is built again: names of parameters must not depend on "
             "anything but the size, or no plan can be keyed by them. Make the builder deterministic."
         )
-    seen = {name: _moments(tensor) for name, tensor in first.items()}
-    drawn: set[str] = set()
-    for draw in range(1, _draws(pools, seen)):
-        again = _draw(build, base, _FIRST_SEED + draw)
-        _check_same(first, again)
-        seen = {name: moments + _moments(again[name]) for name, moments in seen.items()}
-        if draw == 1:
-            drawn = {name for name in first if not torch.equal(first[name], again[name])}
+    seen = dict(once)
+    for sums in draws.take(_draws(pools, once))[1:]:
+        seen = {name: moments + sums[name] for name, moments in seen.items()}
+    first, drawn = draws.first, draws.drawn
     parameters = {name: _with_moments(each, seen, drawn) for name, each in structure.parameters.items()}
     # Layers that hold the same ramp are no copies: nothing about them is drawn.
     known = tuple(group for group in structure.clones if all(parameters[name].drawn for name in group))

@@ -3,7 +3,8 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Structure
 from isoscale._plan.fused import share
 from isoscale._plan.hooks import Placement, place, watch
-from isoscale._plan.measure import measured
+from isoscale._plan.measure import Draws, measured
 from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
 from isoscale._plan.proof import prove
@@ -51,35 +52,62 @@ def plan(
     Raises PlanError (or StructureError, RuleError, UnknownName: all ValueError) with what, why and what mends it.
     Sources: arXiv 2203.03466 (width), 2309.16620 (depth), 2505.01618 (alpha = 1).
     """
-    _check_sizes(build, base, target)
-    table = get_rule(rule)
-    get_optimizer(optimizer)
-    if mode not in ("fold", "explicit"):
-        raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or mode='explicit'.")
-    if postnorm not in ("refuse", "allow"):
-        raise PlanError(f"postnorm={postnorm!r}: depth scaling of a post-norm stream is postnorm='refuse' or 'allow'.")
-    if not isinstance(built := _light(build, base), nn.Module):
-        raise PlanError(f"the builder returned a {type(built).__name__} at {dict(base)}, not a torch.nn.Module.")
-    # A rule that leaves depth alone multiplies no branch: a norm on the stream is no trouble then.
-    allowed = "allow" if table.branch_multiplier == ONE else postnorm
-    structure = describe(build, base, target, inputs, roles=roles, postnorm=allowed)
-    structure = measured(structure, build, base)
-    structure, shared = _shared(structure, table, build, target, inputs)
-    placements = []
-    if mode == "explicit":
-        existing = _constants(structure, lambda: describe(build, base, base, inputs, postnorm="allow"))
-        placements = _firing(structure, table, optimizer, build, target, inputs, existing)
-    structure = _proved(structure, build, base, inputs, {placement.hook.module for placement in placements})
-    return compose(
-        structure,
-        table,
-        base=base,
-        target=target,
-        optimizer=optimizer,
-        mode=mode,
-        placements=placements,
-        shared=shared,
-    )
+    return Planner(build, base, inputs, rule, optimizer, mode, roles, postnorm).plan(target)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans of several targets over one base: the base's initialisation is drawn once for all of them.
+
+    `planner.plan(target)` is what `plan` with the same arguments gives. The builder must not change in between.
+    """
+
+    build: Callable[..., nn.Module]
+    base: Mapping[str, Any]
+    inputs: Any = None
+    rule: str = "depth_mup"
+    optimizer: str = "adamw"
+    mode: Literal["fold", "explicit"] = "fold"
+    roles: Mapping[str, str] | None = None
+    postnorm: Literal["refuse", "allow"] = "refuse"
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The base model's initialisations, built as they are asked for and kept as sums."""
+        return Draws(self.build, self.base)
+
+    def plan(self, target: Mapping[str, Any]) -> Plan:
+        """The plan of one target size; see `isoscale.plan`."""
+        build, base, inputs, mode, optimizer = self.build, self.base, self.inputs, self.mode, self.optimizer
+        _check_sizes(build, base, target)
+        table = get_rule(self.rule)
+        get_optimizer(optimizer)
+        if mode not in ("fold", "explicit"):
+            raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or 'explicit'.")
+        if self.postnorm not in ("refuse", "allow"):
+            raise PlanError(f"postnorm={self.postnorm!r}: depth scaling of a post-norm stream is 'refuse' or 'allow'.")
+        if not isinstance(built := _light(build, base), nn.Module):
+            raise PlanError(f"the builder returned a {type(built).__name__} at {dict(base)}, not a torch.nn.Module.")
+        # A rule that leaves depth alone multiplies no branch: a norm on the stream is no trouble then.
+        allowed = "allow" if table.branch_multiplier == ONE else self.postnorm
+        structure = describe(build, base, target, inputs, roles=self.roles, postnorm=allowed)
+        structure = measured(structure, self.draws)
+        structure, shared = _shared(structure, table, build, target, inputs)
+        placements = []
+        if mode == "explicit":
+            existing = _constants(structure, lambda: describe(build, base, base, inputs, postnorm="allow"))
+            placements = _firing(structure, table, optimizer, build, target, inputs, existing)
+        structure = _proved(structure, build, base, inputs, {placement.hook.module for placement in placements})
+        return compose(
+            structure,
+            table,
+            base=base,
+            target=target,
+            optimizer=optimizer,
+            mode=mode,
+            placements=placements,
+            shared=shared,
+        )
 
 
 def _check_sizes(build: Callable[..., nn.Module], base: Mapping[str, Any], target: Mapping[str, Any]) -> None:

@@ -121,6 +121,11 @@ class Rule:
         return Power(fan_in=Fraction(-1, 2)) if self.width == "feature-learning" else ONE
 
     @property
+    def logits(self) -> Power:
+        """The whole scale of q.k over d_head (its growth is `fan_in`): the usual square root times `attention`."""
+        return Power(fan_in=Fraction(-1, 2)) * self.attention
+
+    @property
     def stable(self) -> bool:
         """Nothing grows with width or depth, at initialisation and under training, for every optimizer."""
         return all(self.scaling(name).stable for name in OPTIMIZERS)

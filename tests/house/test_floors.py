@@ -17,6 +17,8 @@ ROOMS = {
     "theory": {"_rules", "_records"},
     "cli": {"_check", "_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "theory"},
 }
+DOORS = {("_check", "_plan")}
+"""(room, other): imports of the other room's names go through its `__init__`, never to the modules inside."""
 TORCH = {"_plan", "_train", "_check", "theory"}
 
 
@@ -55,6 +57,8 @@ def violations(source: str, home: str, name: str) -> list[str]:
                 found.append(f"{name}:{line}: isoscale.{other} is not a room")
             elif other != home and other not in ROOMS[home]:
                 found.append(f"{name}:{line}: edge {home} -> {other} is not in the table")
+            elif (home, other) in DOORS and len(parts) > 2:
+                found.append(f"{name}:{line}: {module} is inside of {other}: import from isoscale.{other}")
     return found
 
 
@@ -75,6 +79,12 @@ def test_every_file_is_in_a_room() -> None:
 def test_the_check_sees_a_forbidden_edge_a_deferred_import_and_torch() -> None:
     source = "def f():\n    from isoscale._train import loop\n    import torch\n    from . import x\n"
     assert [v.split(": ", 1)[0] for v in violations(source, "_sweep", "a.py")] == ["a.py:2", "a.py:3", "a.py:4"]
+
+
+def test_the_check_sees_an_import_past_the_door() -> None:
+    source = "from isoscale._plan import Plan\nfrom isoscale._plan.trace import call\nimport isoscale._plan.sizes\n"
+    assert [v.split(": ", 1)[0] for v in violations(source, "_check", "a.py")] == ["a.py:2", "a.py:3"]
+    assert not violations(source, "_train", "a.py"), "only rooms that are named keep to the door"
 
 
 def test_the_rooms_have_no_cycle() -> None:

@@ -9,7 +9,7 @@ from isoscale._plan import plan
 from isoscale._plan.compose import compose
 from isoscale._plan.facts import Structure
 from isoscale._plan.groups import TORCH_OPTIMIZERS
-from isoscale._plan.measure import measured
+from isoscale._plan.measure import Draws, measured
 from isoscale._plan.structure import describe
 from isoscale._rules import RULES, get_rule
 from isoscale._train.models import MODELS
@@ -46,7 +46,7 @@ def trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer, clip, step
 
 @functools.cache
 def structure_of(network: str) -> Structure:
-    return measured(describe(build_of(network), SIZE, SIZE), build_of(network), SIZE)
+    return measured(describe(build_of(network), SIZE, SIZE), Draws(build_of(network), SIZE))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isoscale._plan.facts import Branch, Parameter, Stream, Structure
-from isoscale._plan.measure import measured
+from isoscale._plan.measure import Draws, measured
 
 FEATURES, CLASSES = 6, 3
 
@@ -86,7 +86,7 @@ def facts(base: dict[str, int], target: dict[str, int], build=Toy) -> Structure:
         for i in range(target["depth"])
     )
     structure = Structure(parameters, {"h": Stream("h", base["depth"], target["depth"], branches)})
-    return measured(structure, build, base)
+    return measured(structure, Draws(build, base))
 
 
 def with_parameter(structure: Structure, name: str, **changes: object) -> Structure:
