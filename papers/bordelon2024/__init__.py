@@ -1,0 +1,12 @@
+"""Figures of Bordelon, Noci, Li, Hanin, Pehlevan, "Depthwise Hyperparameter Transfer in Residual Networks" (ICLR 2024).
+
+arXiv 2309.16620, made again with questions of its reviewers. Each module has `PRESETS` (smoke, cpu, gpu, full), a
+frozen `Facts`, `facts(preset, progress=None, ...) -> Facts` and `draw(facts)` (matplotlib). Figures that train also
+take `data` (a folder of images; the cpu preset needs none), `cache` (a folder that keeps the runs, so that an
+interrupted figure goes on and figures share runs) and `workers`.
+"""
+
+from collections.abc import Mapping
+from types import ModuleType
+
+FIGURES: Mapping[str, ModuleType] = {}
