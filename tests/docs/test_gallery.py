@@ -1,4 +1,4 @@
-"""Every page of the gallery runs as it stands; those that need an extra are run by tests/stack/test_gallery_extras.py."""
+"""Every page of the gallery runs as it stands; those that need an extra are run by tests/stack."""
 
 import importlib.util
 import os
