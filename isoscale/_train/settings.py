@@ -28,9 +28,9 @@ class Settings(BaseModel):
     nesterov act with "sgd", beta1, beta2, eps with the Adams; weight_decay is coupled (added to the gradient) with
     "sgd" and "adam", times lr with "adamw", not times lr with "adamw_independent". beta: branch constant,
     h <- h + beta f(h). gamma0: output over gamma0, lr times gamma0^2 (sgd) or gamma0 (the Adams); gamma0 -> 0 is the
-    lazy limit. zero_init: branches start at zero; zero_readout: so does the readout. activation, head_size, patch:
-    for the models that have them. context: window of text or tokens. loss: None takes cross entropy for classes and
-    tokens, mean square error for real targets. evaluations: points on the curves after the start.
+    lazy limit. zero_init: branches start at zero; zero_readout: so does the readout. activation, head_size, patch,
+    pool: for the models that have them. context: window of text or tokens. loss: None takes cross entropy for classes
+    and tokens, mean square error for real targets. evaluations: points on the curves after the start.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -62,6 +62,7 @@ class Settings(BaseModel):
     activation: Literal["relu", "tanh", "gelu"] | None = None
     head_size: int | None = Field(default=None, ge=1)
     patch: int | None = Field(default=None, ge=1)
+    pool: int | None = Field(default=None, ge=1)
     context: int = Field(default=32, ge=1)
     loss: Loss | None = None
     evaluations: int = Field(default=5, ge=1)
@@ -117,7 +118,7 @@ def _conflicts(config: Mapping[str, Any]) -> list[str]:
     if isinstance(name, str) and name not in MODELS:
         found.append(f"model = {name!r}: there are {', '.join(MODELS)}{_near(name, MODELS)}")
     elif isinstance(name, str):
-        for option in ("activation", "head_size", "patch"):
+        for option in ("activation", "head_size", "patch", "pool"):
             if config.get(option) is not None and option not in MODELS[name].options:
                 found.append(f"{option} = {config[option]!r}: {name} has none; leave it out")
     if config.get("nesterov") is True and not config.get("momentum"):

@@ -119,3 +119,20 @@ def test_larger_images_in_colour_go_through(name) -> None:
     torch.manual_seed(0)
     model = MODELS[name].build(8, 1, inputs=(3, 32, 32), outputs=10)
     assert model(*model.example_inputs()).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["conv_resnet", "conv_resnet_bn"])
+def test_a_readout_of_parts_of_the_map_sees_where_things_are(name) -> None:
+    def of(pool):
+        model = build(name, "image", pool=pool).eval()
+        x, dark = torch.zeros(2, 1, 8, 8), (slice(None), slice(None))
+        x[0, :, :2, :2], x[1, :, 4:6, 4:6] = 1.0, 1.0  # the same mark, away from the borders of its half
+        with torch.no_grad():
+            model.stem.weight.zero_()[dark][..., 1, 1] = 1.0
+            for block in model.blocks:
+                block.conv2.weight.zero_()
+            return model(x)
+
+    whole, parts = of(1), of(4)
+    assert torch.allclose(whole[0], whole[1])
+    assert not torch.allclose(parts[0], parts[1])

@@ -38,8 +38,8 @@ class Model:
 _ROWS = (
     Model("residual_mlp", ResidualMLP, (VECTOR, IMAGE), ("activation",), "Bordelon et al., ICLR 2024, section 2"),
     Model("preln_mlp", PreLNMLP, (VECTOR, IMAGE), ("activation",), "two-layer pre-LN blocks; Yang et al., 2023"),
-    Model("conv_resnet", ConvResNet, (IMAGE,), (), "Bordelon et al., ICLR 2024, section 3: no normalisation"),
-    Model("conv_resnet_bn", ConvResNetBN, (IMAGE,), (), "He et al., 2016: pre-activation"),
+    Model("conv_resnet", ConvResNet, (IMAGE,), ("pool",), "Bordelon et al., ICLR 2024, section 3: no normalisation"),
+    Model("conv_resnet_bn", ConvResNetBN, (IMAGE,), ("pool",), "He et al., 2016: pre-activation"),
     Model("vit", ViT, (IMAGE,), ("head_size", "patch"), "Dosovitskiy et al., 2021"),
     Model("gpt", GPT, (TOKENS,), ("head_size",), "Radford et al., 2019"),
 )

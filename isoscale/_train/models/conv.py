@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from isoscale._train.models.parts import example_batch, normal_fan_in, zero
 
@@ -13,6 +14,11 @@ def stem(inputs: tuple[int, ...], width: int) -> nn.Conv2d:
     channels, *sides = inputs
     stride = max(1, min(sides) // FINEST)
     return nn.Conv2d(channels, width, kernel_size=2 * stride + 1, stride=stride, padding=stride, bias=False)
+
+
+def pooled(h: Tensor, cells: int) -> Tensor:
+    """Means of the map over `cells` x `cells` parts of it, one after another: (batch, channels cells^2)."""
+    return h.mean(dim=(2, 3)) if cells == 1 else F.adaptive_avg_pool2d(h, cells).flatten(1)
 
 
 class ConvBlock(nn.Module):
@@ -58,7 +64,8 @@ def initialise(network: nn.Module, readout: nn.Linear, zero_init: bool, zero_rea
 class ConvResNet(nn.Module):
     """h <- h + beta conv(relu(conv(relu(h)))), then f = W_out mean(relu(h)) / gamma0: no normalisation.
 
-    Shapes: (batch, channels, height, width) -> (batch, outputs). Every weight starts as N(0, 1/fan_in).
+    Shapes: (batch, channels, height, width) -> (batch, outputs). Every weight starts as N(0, 1/fan_in). The mean is
+    over the whole map, or over `pool` x `pool` parts of it, all of which the readout sees.
     Source: Bordelon et al., ICLR 2024, whose residual networks have no normalisation.
     """
 
@@ -73,19 +80,20 @@ class ConvResNet(nn.Module):
         gamma0: float = 1.0,
         zero_init: bool = False,
         zero_readout: bool = False,
+        pool: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.beta, self.gamma0 = tuple(inputs), beta, gamma0
+        self.inputs, self.beta, self.gamma0, self.pool = tuple(inputs), beta, gamma0, pool
         self.stem = stem(inputs, width)
         self.blocks = nn.ModuleList(ConvBlock(width) for _ in range(depth))
-        self.readout = nn.Linear(width, outputs)
+        self.readout = nn.Linear(width * pool**2, outputs)
         initialise(self, self.readout, zero_init, zero_readout)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)
         for block in self.blocks:
             h = h + self.beta * block(h)
-        return self.readout(torch.relu(h).mean(dim=(2, 3))) / self.gamma0
+        return self.readout(pooled(torch.relu(h), self.pool)) / self.gamma0
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         return (example_batch(self.inputs),)
@@ -109,20 +117,21 @@ class ConvResNetBN(nn.Module):
         gamma0: float = 1.0,
         zero_init: bool = False,
         zero_readout: bool = False,
+        pool: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.beta, self.gamma0 = tuple(inputs), beta, gamma0
+        self.inputs, self.beta, self.gamma0, self.pool = tuple(inputs), beta, gamma0, pool
         self.stem = stem(inputs, width)
         self.blocks = nn.ModuleList(ConvBNBlock(width) for _ in range(depth))
         self.norm = nn.BatchNorm2d(width)
-        self.readout = nn.Linear(width, outputs)
+        self.readout = nn.Linear(width * pool**2, outputs)
         initialise(self, self.readout, zero_init, zero_readout)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)
         for block in self.blocks:
             h = h + self.beta * block(h)
-        return self.readout(torch.relu(self.norm(h)).mean(dim=(2, 3))) / self.gamma0
+        return self.readout(pooled(torch.relu(self.norm(h)), self.pool)) / self.gamma0
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         return (example_batch(self.inputs),)
