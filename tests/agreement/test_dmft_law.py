@@ -29,6 +29,8 @@ CASES = {
     "softmax": {"loss": "softmax", "C": 3},
     "three outputs": {"C": 3},
     "two layers": {"layers_per_block": 2},
+    "layer norm": {"norm": "layer", "activation": "relu"},
+    "rms norm, schedule": {"norm": "rms", "schedule": torch.linspace(1, 0.2, 5)},
     "decay and biases": {"decay": 0.1, "biases": True, "momentum": 0.3},
 }
 
@@ -58,6 +60,13 @@ def test_dropped_responses_are_seen() -> None:
 
 def test_one_block_less_is_seen() -> None:
     assert largest_z(small(), 0, depth=L - 1) > 2 * GATE
+
+
+def test_a_missing_norm_is_seen() -> None:
+    problem = small(norm="layer", activation="relu")
+    sampling = Sampling(width=N, replicas=R, mode="iid", center=False, drop=1e-10)
+    ours = sample_networks(problem.with_(norm="none"), L, sampling)[0].f.flatten(1)
+    assert _z(ours, train_networks(problem, L, N, R, seed=10**6).f.flatten(1)) > 2 * GATE
 
 
 def test_a_wrong_block_rate_is_seen() -> None:

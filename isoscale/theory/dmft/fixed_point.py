@@ -61,7 +61,8 @@ def solve_fixed_point(
     `damping` is the share of the new values that is taken (1: none kept back). Particles are centred as in
     `solve_limit`. Status "unconverged" when the iterations run out, "diverged" when the map overflows.
     """
-    if problem.C != 1 or problem.layers_per_block != 1 or problem.biases or problem.decay or problem.momentum:
+    plain = not (problem.biases or problem.decay or problem.momentum or problem.schedule is not None)
+    if problem.C != 1 or problem.layers_per_block != 1 or not plain or problem.norm != "none":
         raise BadProblem(
             "the fixed point is an oracle for one output, one layer a block, plain descent: use solve_limit"
         )
@@ -149,7 +150,7 @@ class _Sweep:
                     weight = before_y[y, : t * M][:, train[: t * P]] * layer.G[y, : t * P] * p_delta[: t * P]
                     inner = inner + self.learn * weight @ torch.cat([x[:P] for x in layer.phis[:-1]])
                 g = g + slope[:P] * inner
-            h0 = h0 + eta * (problem.Kx[:, :P] * p_delta[y]) @ g
+            h0 = h0 + eta * problem.input_lam * (problem.Kx[:, :P] * p_delta[y]) @ g
             w = w + eta * p_delta[y] @ features[:P]
         return f
 

@@ -48,10 +48,13 @@ def lazy_limit(problem: Problem, depth: float, *, rtol: float = 1e-10) -> Soluti
         "layers_per_block": problem.layers_per_block == 2,
         "biases": problem.biases,
         "decay": problem.decay > 0,
+        "norm": problem.norm != "none",
     }
     for name, given in unsupported.items():
         if given:
-            raise BadProblem(f"{name}: the lazy limit is written for one layer a block, no biases, no decay")
+            raise BadProblem(
+                f"{name}: the lazy limit is written for one layer a block, no biases, no decay, no normalisation"
+            )
     infinite = math.isinf(depth)
     K, H, Phi, G = _deep(problem, rtol) if infinite else _finite(problem, int(depth))
     f = _descend(problem, K)
@@ -80,7 +83,7 @@ def _finite(problem: Problem, L: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     for Phi, Phid in zip(reversed(Phis), reversed(slopes)):
         K = K + learn * G * Phi
         G = G * (1 + noise * Phid)
-    return K + G * problem.Kx, H, last, G
+    return K + problem.input_lam * G * problem.Kx, H, last, G
 
 
 def _deep(problem: Problem, rtol: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -107,7 +110,9 @@ def _deep(problem: Problem, rtol: float) -> tuple[Tensor, Tensor, Tensor, Tensor
     H, I, F = torch.from_numpy(np.ascontiguousarray(found.y[:, -1])).reshape(3, M, M)
     Phi, Phid = gaussian_kernels(problem.phi, H)
     growth = Phid * torch.exp(noise * I)
-    return tuple(x.to(problem.X.device) for x in (Phi + learn * growth * F + growth * Kx, H, Phi, growth))  # type: ignore[return-value]
+    return tuple(
+        x.to(problem.X.device) for x in (Phi + learn * growth * F + problem.input_lam * growth * Kx, H, Phi, growth)
+    )  # type: ignore[return-value]
 
 
 def _descend(problem: Problem, K: Tensor) -> Tensor:
@@ -118,6 +123,6 @@ def _descend(problem: Problem, K: Tensor) -> Tensor:
     for t in range(problem.steps):
         push = problem.eta0 * K[:, :P] @ (problem.weights[t, :, None] * problem.residual(f[:P]))
         velocity = problem.momentum * velocity + push
-        f = f + velocity
+        f = f + problem.factors[t] * velocity
         path.append(f)
     return torch.stack(path)

@@ -2,7 +2,7 @@ r"""Deep linear networks, exactly: closed matrix equations solved in one causal 
 
 Legend: L blocks (l their index), T steps, M points, P training points, n = M (T+1) stream indices (t, mu), t-major;
 b branch scale, lam block rate, sig std of block weights, p_mu(t) sample weights, Delta = -dloss/df,
-memory[t, s] = (1 - m^(t-s))/(1 - m) for s < t, else 0 (m momentum: the share of step s's push that step t feels).
+memory[t, s] = sum_{s<=u<t} c_u m^(u-s) for s < t, else 0 (m momentum, c the schedule: what step t feels of push s).
 For linear phi the gradient g^l in R^T does not depend on the point. Each layer's (h, g) is a linear function of the
 sources left of it (covariance Sig) and right of it (covariance Gam):  h = S + R g,  g = s + Q h.
 
@@ -52,13 +52,15 @@ class Memory:
 
     problem: Problem
     p_delta: Array  # (T, P)
-    felt: Array  # (T+1, T): eta0 gamma0 (1 - m^(t-s))/(1 - m) for s < t
+    felt: Array  # (T+1, T): eta0 gamma0 sum_{s<=u<t} c_u m^(u-s)
 
     @classmethod
     def empty(cls, problem: Problem) -> "Memory":
         T, m = problem.steps, problem.momentum
-        lag = np.subtract.outer(np.arange(T + 1), np.arange(T))
-        felt = np.where(lag > 0, (1 - m ** np.maximum(lag, 0)) / (1 - m), 0.0)
+        felt = np.zeros((T + 1, T))
+        for u, factor in enumerate(problem.factors):  # what is pushed at s <= u still acts at step u, by m^(u-s)
+            felt[u + 1] = felt[u]
+            felt[u + 1, : u + 1] += factor * m ** np.arange(u, -1, -1)
         return cls(problem, np.zeros((T, problem.P)), problem.eta0 * problem.gamma0 * felt)
 
     def col(self, K: Array, t: int) -> Array:
@@ -79,7 +81,8 @@ def check_linear(problem: Problem) -> None:
     """Raises `BadProblem` where the closed equations do not hold."""
     wanted = {
         "activation": (problem.phi.name, "linear"), "outputs": (problem.C, 1), "decay": (problem.decay, 0.0),
-        "biases": (problem.biases, False), "layers_per_block": (problem.layers_per_block, 1),
+        "biases": (problem.biases, False), "norm": (problem.norm, "none"),
+        "layers_per_block": (problem.layers_per_block, 1),
     }  # fmt: skip
     for name, (value, needed) in wanted.items():
         if value != needed:
@@ -146,7 +149,8 @@ class _State:
         a, n = slice(t * M, (t + 1) * M), (t + 1) * M
         self.Sig[0, a, :n] = np.tile(self.Kx, (1, t + 1))
         self.Sig[0, :n, a] = self.Sig[0, a, :n].T
-        self.R[0, a, :t] = self.memory.col(np.tile(self.Kx, (1, t)) if t else np.zeros((M, 0)), t)
+        start = np.tile(self.Kx, (1, t)) if t else np.zeros((M, 0))
+        self.R[0, a, :t] = self.problem.input_lam * self.memory.col(start, t)
         for l in range(L + 1):
             R, Q, Sig = self.R[l, :n, :t], self.Q[l, :t, :n], self.Sig[l, :n, :n]
             self.J[l, a, :n] = _row(R[a] @ Q, self.J[l], a, n)
@@ -162,8 +166,8 @@ class _State:
             self.Sig[l + 1, a, :n] = self.Y[l, a, :n] @ inner @ self.Y[l, :n, :n].T + self.noise * self.H[l, a, :n]
             self.Sig[l + 1, :n, a] = self.Sig[l + 1, a, :n].T
             self.R[l + 1, a, :t] = self.Y[l, a, :n] @ R + self.Ch[l, a, :t]
-        start = (self.J[L, a, :n] @ self.R[L, :n, :t]).sum(-1)
-        return (start + self.memory.col(self.H[L, a, : t * M], t).sum(-1)) / self.problem.gamma0
+        unlearned = (self.J[L, a, :n] @ self.R[L, :n, :t]).sum(-1)
+        return (unlearned + self.memory.col(self.H[L, a, : t * M], t).sum(-1)) / self.problem.gamma0
 
     def right(self, t: int, f: Array) -> None:
         """Row t of the gradients' matrices, from layer L to 0, once f(t) is known."""

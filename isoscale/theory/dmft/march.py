@@ -17,6 +17,7 @@ from torch import Tensor
 
 from isoscale.theory.dmft.blocks import Block
 from isoscale.theory.dmft.matrices import BROKEN, Descent
+from isoscale.theory.dmft.norms import Norm
 from isoscale.theory.dmft.problem import Problem
 
 Progress = Callable[[int, int], None]
@@ -85,12 +86,13 @@ def march(
     inputs = Descent(h0, problem.momentum, problem.decay)
     w: Descent | None = None
     f, alive = h0.new_zeros(R, T + 1, M, C), torch.ones(R, T + 1, dtype=torch.bool, device=h0.device)
-    ends = _Ends()
+    ends, norm = _Ends(), Norm(problem.norm)
     for t in range(T + 1):
         h = inputs.value
         for block in blocks:
             h = block.forward(h)
-        features = phi.value(h)
+        n = norm.forward(h)
+        features = phi.value(n)
         w = w or Descent(readout(features), problem.momentum, problem.decay)
         f[:, t] = torch.bmm(features, w.value.transpose(1, 2)) / (S * problem.gamma0)
         alive[:, t:] &= (_unbroken(blocks, R, h0) & (f[:, t].abs().amax((1, 2)) < BROKEN))[:, None]
@@ -105,14 +107,16 @@ def march(
             alive[:, t, None, None], problem.gamma0 * eta[:, None, None] * delta, torch.zeros_like(delta)
         )
         columns = batch.repeat_interleave(C)
-        g = (phi.slope(h, features)[:, batch, None] * w.value[:, None]).reshape(R, -1, S)
+        g = (phi.slope(n, features)[:, batch, None] * w.value[:, None]).reshape(R, -1, S)
+        g = norm.backward(g, columns)
         for block in reversed(blocks):
             g = block.backward(g, columns)
         flat = omega.reshape(R, -1)
+        factor = problem.factors[t]
         for block in blocks:
-            block.learn(flat, columns)
-        inputs.push(torch.bmm(Kx[:, columns] * flat[:, None, :], g))
-        w.push(torch.bmm(omega.transpose(1, 2), features[:, batch]))
+            block.learn(flat, columns, factor)
+        inputs.push(problem.input_lam * torch.bmm(Kx[:, columns] * flat[:, None, :], g), factor)
+        w.push(torch.bmm(omega.transpose(1, 2), features[:, batch]), factor)
         if kernels:
             ends.g.append(g)
         if progress is not None:

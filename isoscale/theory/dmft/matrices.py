@@ -36,8 +36,9 @@ class Matrix(Protocol):
 
     def backward(self, y: Tensor) -> Tensor: ...
 
-    def learn(self, push: Tensor, columns: Tensor) -> None:
-        """Add sum_b push_b y_b x_b^T for the last y met (m of them), each with the x of index columns_b."""
+    def learn(self, push: Tensor, columns: Tensor, factor: float = 1.0) -> None:
+        """Descend by sum_b push_b y_b x_b^T for the last y met (m of them), each with the x of index columns_b;
+        `factor` is the schedule's."""
         ...
 
     def kernels(self) -> tuple[Tensor, Tensor]:
@@ -46,18 +47,19 @@ class Matrix(Protocol):
 
 
 class Descent:
-    """Heavy-ball descent with coupled decay of one quantity: v <- m v + push - decay value; value <- value + v."""
+    """Heavy-ball descent with coupled decay of one quantity: v <- m v + push - decay value; value <- value + c v, c the
+    schedule's factor on the learning rate."""
 
     def __init__(self, value: Tensor, momentum: float, decay: float) -> None:
         self.value, self._velocity = value, torch.zeros_like(value)
         self._momentum, self._decay = momentum, decay
 
-    def push(self, push: Tensor) -> None:
+    def push(self, push: Tensor, factor: float = 1.0) -> None:
         if self._momentum == 0 and self._decay == 0:  # large matrices: one pass over memory instead of four
-            self.value = self.value + push
+            self.value = torch.add(self.value, push, alpha=factor)
             return
         self._velocity = self._momentum * self._velocity + push - self._decay * self.value
-        self.value = self.value + self._velocity
+        self.value = torch.add(self.value, self._velocity, alpha=factor)
 
     def grow(self, *shape: int) -> None:
         """Pad with zeros to this shape."""
@@ -79,9 +81,11 @@ def sound(x: Tensor, broken: Tensor) -> Tensor:
 
 
 class Dense:
-    """The matrix itself, W (R, S, S): a finite network, nothing random left after its first entry."""
+    """The matrix itself, W (R, S, S): a finite network, nothing random left after its first entry. Long runs do not
+    keep (`keep=False`) the fields of past steps, which only the kernels need."""
 
-    def __init__(self, W: Tensor, momentum: float = 0.0, decay: float = 0.0) -> None:
+    def __init__(self, W: Tensor, momentum: float = 0.0, decay: float = 0.0, keep: bool = True) -> None:
+        self._keep = keep
         self._W = Descent(W, momentum, decay)
         self._root = W.shape[-1] ** 0.5
         self.broken = torch.zeros(len(W), dtype=torch.bool, device=W.device)
@@ -94,16 +98,16 @@ class Dense:
 
     def forward(self, x: Tensor) -> Tensor:
         x = sound(x, self.broken)
-        self._xs.append(x / self._root)
+        self._xs = _kept(self._xs, x / self._root, self._keep)
         return torch.bmm(self._xs[-1], self._W.value.transpose(1, 2))
 
     def backward(self, y: Tensor) -> Tensor:
-        self._ys.append(sound(y, self.broken) / self._root)
+        self._ys = _kept(self._ys, sound(y, self.broken) / self._root, self._keep)
         return torch.bmm(self._ys[-1], self._W.value)
 
-    def learn(self, push: Tensor, columns: Tensor) -> None:
+    def learn(self, push: Tensor, columns: Tensor, factor: float = 1.0) -> None:
         y, x = self._ys[-1], self._xs[-1][:, columns]
-        self._W.push(self._root * torch.bmm((push[:, :, None] * y).transpose(1, 2), x))
+        self._W.push(self._root * torch.bmm((push[:, :, None] * y).transpose(1, 2), x), factor)
 
     def kernels(self) -> tuple[Tensor, Tensor]:
         return _gram(self._xs, len(self.broken)), _gram(self._ys, len(self.broken))
@@ -168,12 +172,12 @@ class Conditioned:
         self._ds.append(d)
         return out
 
-    def learn(self, push: Tensor, columns: Tensor) -> None:
+    def learn(self, push: Tensor, columns: Tensor, factor: float = 1.0) -> None:
         d, c = self._ds[-1], self._cs[-1][:, columns]
         self._E.grow(len(d), self._Y.n, self._X.n)
         # c was measured before the backward pass, d is the latest: both already span their whole basis.
-        self._E.push(torch.bmm((push[:, :, None] * d).transpose(1, 2), c))
-        self._rho.push(torch.zeros_like(self._rho.value))
+        self._E.push(torch.bmm((push[:, :, None] * d).transpose(1, 2), c), factor)
+        self._rho.push(torch.zeros_like(self._rho.value), factor)
 
     def _ask(self, near: _Basis, far: _Basis, x: Tensor, E: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients (R, m, n) of x in `near`, enlarged by the new directions of x, and the matrix's answer."""
@@ -231,3 +235,10 @@ def _gram(rows: list[Tensor], R: int) -> Tensor:
     width = max(row.shape[-1] for row in rows)
     every = torch.cat([torch.nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows], dim=1)
     return torch.bmm(every, every.transpose(1, 2))
+
+
+def _kept(past: list[Tensor], latest: Tensor, keep: bool) -> list[Tensor]:
+    if not keep:
+        return [latest]
+    past.append(latest)
+    return past

@@ -14,6 +14,7 @@ from torch import Tensor
 from isoscale.theory.dmft.blocks import Bias, Block, OneLayer, TwoLayer
 from isoscale.theory.dmft.march import Progress, Trajectory, march
 from isoscale.theory.dmft.matrices import Dense, Matrix
+from isoscale.theory.dmft.norms import Norm
 from isoscale.theory.dmft.problem import BadProblem, Problem
 
 
@@ -43,9 +44,9 @@ def block_of(problem: Problem, L: int, matrices: Sequence[Matrix], like: Tensor,
     scale = problem.b(L) if b is None else b
     bias = Bias(like if problem.biases else None, problem.momentum, problem.decay)
     if problem.layers_per_block == 1:
-        return OneLayer(matrices[0], bias, problem.phi, scale, problem.block_rate(L))
+        return OneLayer(matrices[0], bias, Norm(problem.norm), problem.phi, scale, problem.block_rate(L))
     rates = problem.block_rate(L), problem.inner_rate(L)
-    return TwoLayer(matrices[0], matrices[1], bias, problem.phi, scale, *rates)
+    return TwoLayer(matrices[0], matrices[1], bias, Norm(problem.norm), problem.phi, scale, *rates)
 
 
 def train_networks(

@@ -17,7 +17,7 @@ def autograd_networks(problem: Problem, depth: int, weights: Weights) -> Tensor:
     two = problem.layers_per_block == 2
     block_rates = [problem.inner_rate(depth), lam] if two else [lam]
     parameters = [weights.W_in, weights.w, *(W for pair in weights.blocks for W in pair)]
-    rates = [1.0, 1.0, *(rate for _ in weights.blocks for rate in block_rates)]
+    rates = [problem.input_lam, 1.0, *(rate for _ in weights.blocks for rate in block_rates)]
     if problem.biases:
         parameters += [torch.zeros_like(weights.w[:, 0]) for _ in weights.blocks]
         rates += [lam for _ in weights.blocks]
@@ -34,7 +34,7 @@ def autograd_networks(problem: Problem, depth: int, weights: Weights) -> Tensor:
             for parameter, velocity, rate, gradient in zip(parameters, velocities, rates, gradients):
                 step = -problem.eta0 * problem.gamma0**2 * N * rate * gradient
                 velocity.mul_(problem.momentum).add_(step - problem.decay * parameter)
-                parameter.add_(velocity)
+                parameter.add_(velocity, alpha=problem.factors[t])
     return torch.stack(outputs, dim=1)
 
 
@@ -46,12 +46,19 @@ def _forward(problem: Problem, depth: int, parameters: list[Tensor], b: float, N
     h = problem.points @ W_in.transpose(1, 2) / D**0.5
     for l in range(depth):
         if layers == 1:
-            branch = phi(h) @ blocks[l].transpose(1, 2) / N**0.5
+            branch = phi(_norm(problem, h)) @ blocks[l].transpose(1, 2) / N**0.5
         else:
-            k = h @ blocks[2 * l].transpose(1, 2) / N**0.5
+            k = _norm(problem, h) @ blocks[2 * l].transpose(1, 2) / N**0.5
             branch = phi(k) @ blocks[2 * l + 1].transpose(1, 2) / N**0.5
         h = h + b * (branch + biases[l][:, None, :] if biases else branch)
-    return phi(h) @ w.transpose(1, 2) / (problem.gamma0 * N)
+    return phi(_norm(problem, h)) @ w.transpose(1, 2) / (problem.gamma0 * N)
+
+
+def _norm(problem: Problem, h: Tensor) -> Tensor:
+    if problem.norm == "none":
+        return h
+    rest = h - h.mean(-1, keepdim=True) if problem.norm == "layer" else h
+    return rest / (rest * rest).mean(-1, keepdim=True).sqrt()
 
 
 def _objective(problem: Problem, f: Tensor, p: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ learning-rate multiplier; sig_w initial std of block weights; eta0, gamma0: lear
     h^0 = W_in x / sqrt(D),   h^{l+1} = h^l + (b / sqrt N) W_l phi(h^l),   f = w . phi(h^L) / (gamma0 N)
     theta <- theta + eta0 gamma0^2 N sum_mu p_mu Delta_mu df_mu/dtheta           (blocks: times lam)
 
+With `norm` every block and the readout see n(h) instead of h: n = h / sqrt <h^2> ("rms") or that of h - <h> ("layer").
 Two-layer blocks: h^{l+1} = h^l + (b / sqrt N) V_l phi(k), k = U_l h^l / sqrt N; sig_w is the std of V, U has std 1.
 Source of the limit: Bordelon, Noci, Li, Hanin, Pehlevan, ICLR 2024 (arXiv 2309.16620); equations: docs/theory/dmft.md.
 """
@@ -24,6 +25,7 @@ from torch import Tensor
 from isoscale.theory.dmft.activations import Activation, activation
 
 Loss = Literal["mse", "logistic", "softmax"]
+Normalisation = Literal["none", "rms", "layer"]
 
 
 class BadProblem(ValueError):
@@ -36,9 +38,10 @@ class Problem:
 
     `X` (P, D), `Y` (P, C) (logistic: one column of +-1; softmax: one-hot rows), `probes` (M - P, D) or None.
     `lam` None means L^(2 alpha - 1), the only choice with which blocks keep learning as L grows; `inner_lam` is the
-    same for the first layer of two-layer blocks. `batches` (T, P) are the sample weights p_mu(t); None: 1/P each.
-    `momentum` is heavy-ball; `decay` the fraction of every weight that a step removes (learning rate times weight
-    decay); `biases` gives each block a bias, zero at the start, trained at the block's rate.
+    same for the first layer of two-layer blocks, `input_lam` multiplies the rate of W_in. `batches` (T, P) are the
+    sample weights p_mu(t); None: 1/P each. `schedule` (T,) multiplies the learning rate of each step; `momentum` is
+    heavy-ball; `decay` the fraction of every weight that a step removes (learning rate times weight decay); `biases`
+    gives each block a bias, zero at the start, trained at the block's rate.
     Raises `BadProblem` on non-finite or mismatched data and on scales out of range.
     """
 
@@ -54,12 +57,15 @@ class Problem:
     alpha: float = 0.5
     lam: float | None = None
     inner_lam: float | None = None
+    input_lam: float = 1.0
     sig_w: float = 1.0
     layers_per_block: Literal[1, 2] = 1
     biases: bool = False
+    norm: Normalisation = "none"
     momentum: float = 0.0
     decay: float = 0.0
     batches: Tensor | None = None
+    schedule: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_data()
@@ -82,6 +88,13 @@ class Problem:
                 f"batches of shape {tuple(self.batches.shape)} must hold the sample weights p_mu(t), one row a step: "
                 f"({self.steps}, {self.P}); a batch B has p = 1/|B| on its points and 0 elsewhere"
             )
+        if self.schedule is not None and (
+            tuple(self.schedule.shape) != (self.steps,) or not bool((self.schedule >= 0).all())
+        ):
+            raise BadProblem(
+                f"schedule of shape {tuple(self.schedule.shape)} must hold a factor >= 0 on the learning rate for each "
+                f"of the {self.steps} steps"
+            )
         if self.loss == "logistic" and not (self.C == 1 and bool((self.Y.abs() == 1).all())):
             raise BadProblem("logistic loss takes one column of targets +1 or -1: -dloss/df = y sigmoid(-y f)")
         if self.loss == "softmax" and not (self.C > 1 and bool((self.Y.sum(1) == 1).all() and (self.Y >= 0).all())):
@@ -99,6 +112,7 @@ class Problem:
             "sig_w": (self.sig_w, self.sig_w >= 0),
             "momentum": (self.momentum, 0 <= self.momentum < 1),
             "decay": (self.decay, 0 <= self.decay < 1),
+            "input_lam": (self.input_lam, self.input_lam >= 0),
             "layers_per_block": (self.layers_per_block, self.layers_per_block in (1, 2)),
         }
         for name, (value, inside) in ranges.items():
@@ -107,6 +121,9 @@ class Problem:
                 raise BadProblem(
                     f"{name} = {value} is out of range: every scale is finite, momentum and decay < 1{hint}"
                 )
+
+        if self.norm not in ("none", "rms", "layer"):
+            raise BadProblem(f"norm {self.norm!r} is not known; choose none, rms or layer")
 
     @property
     def P(self) -> int:
@@ -141,6 +158,11 @@ class Problem:
             return self.batches.double()
         return torch.full((self.steps, self.P), 1 / self.P, dtype=torch.float64, device=self.X.device)
 
+    @cached_property
+    def factors(self) -> list[float]:
+        """The schedule's factor on the learning rate at each of T steps."""
+        return [1.0] * self.steps if self.schedule is None else [float(c) for c in self.schedule]
+
     def b(self, L: int) -> float:
         """The branch scale beta0 L^-alpha."""
         return self.beta0 * L**-self.alpha
@@ -156,9 +178,9 @@ class Problem:
     def with_(self, **changes: object) -> "Problem":
         return replace(self, **changes)  # type: ignore[arg-type]
 
-    def residual(self, f: Tensor) -> Tensor:
-        """Delta = -dloss/df at the training points for outputs f (..., P, C), same shape."""
-        Y = self.Y.to(f)
+    def residual(self, f: Tensor, batch: Tensor | None = None) -> Tensor:
+        """Delta = -dloss/df at the training points (those of index `batch` only) for outputs f (..., P, C)."""
+        Y = (self.Y if batch is None else self.Y[batch]).to(f)
         if self.loss == "mse":
             return Y - f
         return Y * torch.sigmoid(-Y * f) if self.loss == "logistic" else Y - torch.softmax(f, -1)

@@ -107,7 +107,7 @@ class _Rows:
     def left(self, t: int, f: Array) -> bool:
         """Rows of step t of R and Sig over all tau; sets f[t]. False where the integration failed."""
         M, n, a = self.problem.M, (t + 1) * self.problem.M, slice(t * self.problem.M, (t + 1) * self.problem.M)
-        start_R = self.memory.col(np.tile(self.Kx, (1, t)), t) if t else np.zeros((M, 0))
+        start_R = self.problem.input_lam * self.memory.col(np.tile(self.Kx, (1, t)), t) if t else np.zeros((M, 0))
         start = np.concatenate([start_R.ravel(), np.tile(self.Kx, (1, t + 1)).ravel()])
 
         def rows(tau: float, state: Array) -> Array:

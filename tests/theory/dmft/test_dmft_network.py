@@ -25,6 +25,10 @@ CASES = {
     "decay": {"decay": 0.05, "momentum": 0.5},
     "biases": {"biases": True, "momentum": 0.5, "decay": 0.02, "lam": 2.0},
     "biases, two layers": {"biases": True, "layers_per_block": 2, "C": 2},
+    "schedule": {"schedule": torch.tensor([0.5, 1.0, 1.0, 0.6, 0.1]).double(), "momentum": 0.5, "decay": 0.02},
+    "rate of W_in": {"input_lam": 0.2},
+    "layer norm": {"norm": "layer", "momentum": 0.3},
+    "rms norm, two layers": {"norm": "rms", "layers_per_block": 2, "C": 2},
     "own activation": {"activation": torch.nn.functional.silu},
 }
 
@@ -44,7 +48,16 @@ def test_the_comparison_sees_every_term() -> None:
     problem = small()
     weights = draw(problem, 3, 7, networks=2, seed=1)
     found = train_networks(problem, 3, 7, weights=weights).f
-    for wrong in ({"lam": 1.01}, {"beta0": 1.01}, {"gamma0": 1.01}, {"decay": 1e-3}, {"momentum": 0.01}):
+    for wrong in (
+        {"lam": 1.01},
+        {"beta0": 1.01},
+        {"gamma0": 1.01},
+        {"decay": 1e-3},
+        {"momentum": 0.01},
+        {"input_lam": 1.01},
+        {"schedule": torch.tensor([1, 1, 1, 1.01, 1.0])},
+        {"norm": "layer"},
+    ):
         assert float((autograd_networks(problem.with_(**wrong), 3, weights) - found).abs().max()) > 1e-6
 
 
