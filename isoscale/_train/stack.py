@@ -110,8 +110,9 @@ class Stack:
     def _descend(self, gradient: Tensor, row: int, at: Segment, factor: float) -> None:
         """torch's fused SGD, the very kernel that `train` uses, on one run of entries."""
         values, gradient, *moments = _run([self.values, gradient, *self.moments], row, at)
+        (momentum,) = self.coefficients[row]
         torch._fused_sgd_(
-            [values], [gradient], moments, weight_decay=at.weight_decay, momentum=self.coefficients[row][0],
+            [values], [gradient], moments if momentum else [], weight_decay=at.weight_decay, momentum=momentum,
             lr=at.lr * factor, dampening=0.0, nesterov=self.nesterov, maximize=False, is_first_step=self.taken == 1,
         )  # fmt: skip
 

@@ -141,3 +141,9 @@ def test_rules_that_mean_the_same_training_train_once(monkeypatch: pytest.Monkey
 def test_what_changes_a_training_changes_its_fingerprint(change: dict[str, object]) -> None:
     assert lockstep.fingerprint(prepare(config())) != lockstep.fingerprint(prepare(config(**change)))
     assert lockstep.fingerprint(prepare(config())) == lockstep.fingerprint(prepare(config()))
+
+
+def test_members_with_and_without_momentum_share_a_stack() -> None:
+    members = [config(optimizer="sgd", lr=0.125, momentum=momentum) for momentum in (0.0, 0.9)]
+    for run, member in zip(train_lockstep([prepare(member) for member in members]), members):
+        assert run.metrics["train_loss"] == pytest.approx(train(member).metrics["train_loss"], rel=2e-4)
