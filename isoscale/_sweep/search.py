@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,12 +11,11 @@ from isoscale._records.decision import Decision
 from isoscale._records.records import Records
 from isoscale._records.run import Config
 from isoscale._records.store import Store
-from isoscale._sweep.batches import Train, name_of
+from isoscale._sweep.batches import Train
+from isoscale._sweep.course import follow, hands
 from isoscale._sweep.decide import Axis, Estimate, Estimator, Question, decide, full_length
 from isoscale._sweep.events import Event
-from isoscale._sweep.executor import Executor, InProcess
-from isoscale._sweep.local import Processes
-from isoscale._sweep.sweep import sweep
+from isoscale._sweep.executor import Executor
 
 Ending = Literal["precise", "budget", "limit", "diverged"]
 
@@ -61,6 +59,7 @@ def search(
     workers: int = 2,
     batch: int = 64,
     progress: Callable[[Event], None] | None = None,
+    decided: Callable[[Decision], None] | None = None,
     executor: Executor | None = None,
 ) -> Found:
     """Find where `metric` is least along `axis`, to +-`precision` octaves (half width of the estimate's interval).
@@ -70,33 +69,21 @@ def search(
     nearest to the estimate, half as many again each time, until the interval is narrow or `budget` (in full runs)
     is spent. All values share their seeds. `estimate` turns full runs into an interval at level 0.97
     (`isoscale._transfer` has one); how often the best value is within `precision` of the truth when a search stops was
-    measured: docs/how-a-search-decides.md. Each decision is written to the store before it is carried out, so the same
-    call after any interruption takes the same ones. Raises what `sweep` raises, and ValueError for a mistake in the
-    arguments.
+    measured: docs/how-a-search-decides.md. Each decision is written to the store before it is carried out (and told to
+    `decided`), so the same call after any interruption takes the same ones. Raises what `sweep` raises, and ValueError
+    for a mistake in the arguments.
     """
     question = _question(base, axis, metric, precision, budget, short)
-    opened = store if isinstance(store, Store) else Store(store)
-    logs = opened.path.absolute().with_suffix(".logs")
-    own: Executor | None = None
-    if executor is None:
-        own = InProcess(train) if workers == 0 else Processes(train, workers, logs)
-    hands = executor or own
-    assert hands is not None
-
-    def carry_out(decision: Decision) -> Records:
-        configs = question.configs(decision)
-        size = min(batch, math.ceil(len(configs) / hands.slots))
-        return sweep(train, configs, store=opened, batch=size, progress=progress, executor=hands)
-
-    try:
-        return _go(question, question.identity(name_of(train)), opened, estimate, carry_out)
-    finally:
-        if own is not None:
-            own.close()
-            with suppress(OSError):
-                logs.rmdir()
-        if opened is not store:
-            opened.close()
+    with hands(train, store, workers, batch, progress, executor) as ours:
+        runs, spent, taken = follow(
+            ours,
+            question.identity(ours.train),
+            lambda runs, spent: decide(question, runs, spent, estimate),
+            question.configs,
+            lambda decision: _worth(question, decision),
+            decided,
+        )
+    return _found(question, taken[-1], runs, spent, taken)
 
 
 def _question(base: Config, axis: Axis, metric: str, precision: float, budget: float, short: float) -> Question:
@@ -110,25 +97,6 @@ def _question(base: Config, axis: Axis, metric: str, precision: float, budget: f
             "fraction of the steps, above 0 and at most 1 (1: the first look is of full length)"
         )
     return Question(plain, axis, metric, precision, budget, short)
-
-
-def _go(
-    question: Question, identity: str, store: Store, estimate: Estimator, carry_out: Callable[[Decision], Records]
-) -> Found:
-    """Decide, record, carry out, until a decision says stop. What is recorded goes before what would be decided."""
-    runs, spent, place = Records(), 0.0, 0
-    taken: list[Decision] = []
-    while True:
-        recorded = store.decisions(identity)
-        if place < len(recorded):
-            decision = recorded[place]
-        else:
-            decision = store.decide(identity, place, decide(question, runs, spent, estimate))
-        taken.append(decision)
-        if decision.kind == "stop":
-            return _found(question, decision, runs, spent, tuple(taken))
-        new = carry_out(decision)
-        runs, spent, place = runs + new, spent + _worth(question, decision), place + 1
 
 
 def _worth(question: Question, decision: Decision) -> float:
