@@ -7,10 +7,11 @@ terms: so a demand is a range, and both its ends are exponents of the rule.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from isoscale._check.quantity import Quantity
-from isoscale._rules import Rule, get_rule
+from isoscale._rules import Rule, Scaling, get_rule
 
 Axis = Literal["width", "depth"]
 AXES: tuple[Axis, ...] = ("width", "depth")
@@ -43,17 +44,23 @@ class Demands:
             return None
         return self._width(quantity) if axis == "width" else self._depth(quantity)
 
+    @cached_property
+    def _along(self) -> dict[Axis, tuple[Rule, Scaling]]:
+        """The demanded rule of each axis with its exponents, solved for once."""
+        rules = {axis: self.reference(axis) for axis in AXES}
+        return {axis: (rule, rule.scaling(self.optimizer)) for axis, rule in rules.items()}
+
     def _width(self, quantity: Quantity) -> Range:
-        rule = self.reference("width")
-        scaling = rule.scaling(self.optimizer)
+        rule, scaling = self._along["width"]
         starts, moves = scaling.initial, scaling.update
+        # A random sum at initialisation fades with the width (a bias of the readout does not).
+        fades = [starts["output"], _STILL]
         if quantity.kind == "update":
             # A scalar's step has no power of width in it: neither of its fans grows.
-            return _hull([_STILL if quantity.role == "scalar" else moves[quantity.role or "hidden"]])
-        if quantity.kind == "output":
-            # A random sum at initialisation fades with the width (a bias of the readout does not), and the first
-            # steps answer to the output that they find.
-            fades = [starts["output"], _STILL]
+            own = _STILL if quantity.role == "scalar" else moves[quantity.role or "hidden"]
+            return _hull([own, *(own + start for start in fades if quantity.fading)])
+        if quantity.kind == "output" or quantity.fading:
+            # The first steps answer to the output that they find.
             return _hull(fades if quantity.moment == "init" else [*fades, moves["output"], scaling.propagated])
         if quantity.moment == "change":
             return _hull([moves["input"], moves["hidden"]])
@@ -64,8 +71,7 @@ class Demands:
         return _hull(still)
 
     def _depth(self, quantity: Quantity) -> Range:
-        rule = self.reference("depth")
-        scaling = rule.scaling(self.optimizer)
+        rule, scaling = self._along["depth"]
         branch, inner = rule.branch_multiplier.depth, scaling.inner_update
         if not quantity.deepens:
             branch, inner = _STILL, dict.fromkeys(inner, _STILL)

@@ -189,7 +189,13 @@ def step(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, schedul
     torch.manual_seed(seed)  # the same dropout at every step: a fixed batch with fixed noise
     optimizer.zero_grad()
     loss = task.loss(run(model, task.inputs))
-    loss.backward()
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        raise CheckError(
+            f"the model can not be trained, its backward pass fails: {str(error).strip().splitlines()[0]} The check "
+            "takes training steps: mend the model (an in-place op on what autograd keeps), or hand over loss="
+        ) from error
     optimizer.step()
     if scheduler is not None:
         scheduler.step()

@@ -17,6 +17,7 @@ class Quantity:
     update makes at its op, with the op's other operands as they were at initialisation). `parameter`: whose op it is,
     with layer numbers as `*`. `stream`: the residual stream it belongs to, None outside; `deepens`: that stream gets
     more branches as the model gets deeper. `entry`: before any branch. `growing`: its head size grows with width.
+    `fading`: what it is made of goes as width^-1/2 at initialisation, see `fading.py`.
     """
 
     kind: Kind
@@ -30,6 +31,7 @@ class Quantity:
     entry: bool = False
     growing: bool = False
     deepens: bool = False
+    fading: bool = False
 
     @property
     def label(self) -> str:

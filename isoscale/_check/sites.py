@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
+from isoscale._check.fading import fading
 from isoscale._check.quantity import Quantity
 from isoscale._plan import Add, Analysis, Chain, Logits, Plan, Ref, Setting, Use, template
 from isoscale._rules import ROLES, Role, Rule, get_rule
@@ -158,7 +159,7 @@ class Finder:
                 yield self.output(add.node, replace(whole, place=f"after {share} of the branches{where}"))
             for add in chain.adds:
                 branch = Quantity("branch", "init", self.branch_place(add), stream=name, deepens=deepens)
-                yield self.argument(add, add.branch_name, branch)
+                yield self.argument(add, add.branch_name, replace(branch, fading=add.branch in self.fading))
 
     def stream_of(self, chain: Chain) -> str | None:
         """The plan's name of the stream: the one that the parameters in the chain's branches say they are in."""
@@ -211,6 +212,7 @@ class Finder:
                 stream=stream,
                 growing=module in self.context.growing,
                 deepens=stream in self.context.deepening,
+                fading=one.operand in self.fading or one.node in self.fading,
             )
             if one.argument == "query":
                 yield Reading(self.order[one.node], "scores", "query", 0, one.scale, quantity)
@@ -271,7 +273,22 @@ class Finder:
             tail=own.tail,
             readout=wide.readout or (use.kind == "matrix" and len(several) > 1),
             deepens=own.stream in self.context.deepening,
+            fading=use.node in self.fading if kind == "preactivation" else self.fed_by_fading(use),
         )
+
+    def fed_by_fading(self, use: Use) -> bool:
+        """Whether the op multiplies the parameter with something that fades."""
+        return use.kind == "matrix" and any(source in self.fading for _, source in self.analysis.graph[use.node].inputs)
+
+    @cached_property
+    def fading(self) -> frozenset[int]:
+        """Nodes that fade with width at initialisation."""
+        few = [
+            use.node
+            for name, use in self.uses()
+            if use.kind == "matrix" and self.context.setting(self.settings[name]).role == "output"
+        ]
+        return fading(self.analysis, few)
 
     def short(self, name: str) -> str:
         """How the parameter is called at every size: without numbers, or outside branches the smallest model's name."""
