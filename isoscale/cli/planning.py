@@ -1,4 +1,4 @@
-"""`isoscale plan`, `plan-diff`, `check`: a user's own model, named as my.py:build, planned and checked."""
+"""`isoscale plan`, `plan diff`, `check`: a user's own model, named as my.py:build, planned and checked."""
 
 import ast
 import importlib.util
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 MODEL = typer.Argument(
     help="my.py:build, a function of the size that returns the model; or a reference network's name."
@@ -20,8 +21,25 @@ OPTIMIZER = typer.Option("adamw", help="The optimizer.")
 MODE = typer.Option("fold", help="fold: multipliers go into the weights; explicit: forward hooks apply them.")
 
 
+ROLES = typer.Option(None, "--role", help="blocks.*.gate=scalar: the role of parameters by glob; repeatable.")
+POSTNORM = typer.Option("refuse", help="allow: scale the branches of a stream that has norms on it all the same.")
+
+
+class PlanGroup(TyperGroup):
+    """`isoscale plan my.py:build ...` is `isoscale plan make my.py:build ...`: whatever is no command is its argument.
+
+    The one method that is replaced here is the one with which click lets a group read its arguments in its own way.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["make", *args])
+
+
 def register(app: typer.Typer) -> None:
-    app.command()(plan)
+    plans = typer.Typer(cls=PlanGroup, help="What every parameter of a model gets at another size.")
+    plans.command("make")(plan)
+    plans.command("diff")(plan_diff)
+    app.add_typer(plans, name="plan")
     app.command("plan-diff")(plan_diff)
     app.command()(check)
 
@@ -34,10 +52,15 @@ def plan(
     rule: str = RULE,
     optimizer: str = OPTIMIZER,
     mode: str = MODE,
+    roles: list[str] = ROLES,
+    postnorm: str = POSTNORM,
     explain: list[str] = typer.Option(None, help="Say in words what a parameter gets and why; may be repeated."),
     save: Path = typer.Option(None, help="Write the plan as JSON."),
 ) -> None:
-    """What every parameter of a model gets at another size: role, initialisation, learning rate, eps, decay."""
+    """What every parameter of a model gets at another size: role, initialisation, learning rate, eps, decay.
+
+    `isoscale plan diff a.json b.json` compares two saved plans.
+    """
     from isoscale._plan import plan as make_plan
 
     build, batch, _ = task(model, inputs)
@@ -49,6 +72,8 @@ def plan(
         rule=rule,
         optimizer=optimizer,
         mode=mode,  # type: ignore[arg-type]
+        roles=overrides(roles),
+        postnorm=postnorm,  # type: ignore[arg-type]
     )
     typer.echo("\n\n".join(made.explain(name) for name in explain) if explain else str(made))
     if save is not None:
@@ -81,6 +106,8 @@ def check(
     rule: str = RULE,
     optimizer: str = OPTIMIZER,
     mode: str = MODE,
+    roles: list[str] = ROLES,
+    postnorm: str = POSTNORM,
     lr: float = typer.Option(None, help="The base model's learning rate."),
     steps: int = typer.Option(8, min=1, help="Training steps on the one batch."),
     seeds: int = typer.Option(5, min=2, help="Initialisations per size; as many are added while it cannot be told."),
@@ -105,6 +132,8 @@ def check(
         rule=rule,
         optimizer=optimizer,
         mode=mode,  # type: ignore[arg-type]
+        roles=overrides(roles),
+        postnorm=postnorm,  # type: ignore[arg-type]
         lr=lr,
         steps=steps,
         seeds=seeds,
@@ -178,6 +207,17 @@ def sizes(key: str, texts: list[str] | None) -> dict[str, list[Any]]:
     for text in texts or ():
         name, equals, values = text.rpartition("=")
         found[name.strip() if equals else key] = [literal(value) for value in values.split(",")]
+    return found
+
+
+def overrides(texts: list[str] | None) -> dict[str, str]:
+    """["blocks.*.gate=scalar"] as {"blocks.*.gate": "scalar"}."""
+    found = {}
+    for text in texts or ():
+        glob, equals, role = text.rpartition("=")
+        if not equals or not glob.strip():
+            raise ValueError(f"{text!r} is no role: write glob=role, --role 'blocks.*.gate=scalar'")
+        found[glob.strip()] = role.strip()
     return found
 
 

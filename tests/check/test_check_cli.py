@@ -1,4 +1,4 @@
-"""`isoscale plan`, `plan-diff` and `check` on a file of the user's own: what they print, write and exit with."""
+"""`isoscale plan`, `plan diff` and `check` on a file of the user's own: what they print, write and exit with."""
 
 import json
 from pathlib import Path
@@ -58,9 +58,16 @@ def test_a_plan_is_printed_explained_saved_and_compared(my: str) -> None:
     assert "readout" in told
     planned(my, 4, "--save", "same.json")
     planned(my, 8, "--save", "deeper.json")
-    same, deeper = isoscale("plan-diff", "a.json", "same.json"), isoscale("plan-diff", "a.json", "deeper.json")
+    same, deeper = isoscale("plan", "diff", "a.json", "same.json"), isoscale("plan-diff", "a.json", "deeper.json")
     assert (same.exit_code, deeper.exit_code) == (0, 1)
     assert "layers" in deeper.output
+
+
+def test_a_role_is_told_by_glob_and_a_mistake_in_it_too(my: str) -> None:
+    assert planned(my, 4, "--role", "*.norm.weight=scalar").output != planned(my, 4).output
+    assert "no role" in str(planned(my, 4, "--role", "scalar").exception)
+    assert "postnorm" in str(planned(my, 4, "--postnorm", "never").exception)
+    assert "plan diff" in isoscale("plan", "--help").output
 
 
 def test_a_check_passes_and_writes_its_record_and_picture(my: str) -> None:

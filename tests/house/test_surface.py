@@ -18,9 +18,12 @@ COMMANDS = {
     "cite": [],
     "check": [
         "base", "depths", "everything", "inputs", "loss", "lr", "mode", "model", "most_seeds", "optimizer", "picture",
-        "rule", "save", "seeds", "setup", "steps", "targets", "widths",
+        "postnorm", "roles", "rule", "save", "seeds", "setup", "steps", "targets", "widths",
     ],
-    "plan": ["base", "explain", "inputs", "mode", "model", "optimizer", "rule", "save", "target"],
+    "plan make": [
+        "base", "explain", "inputs", "mode", "model", "optimizer", "postnorm", "roles", "rule", "save", "target",
+    ],
+    "plan diff": ["first", "second"],
     "plan-diff": ["first", "second"],
     "demo": ["folder", "output", "workers"],
     "init": ["path"],
