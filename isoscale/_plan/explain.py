@@ -16,6 +16,11 @@ _ROLE_WORDS = {
 _COMPARED = ("shape", "role", "stream", "tail", "readout", "multiplier", "hooked", "rms", "lr", "eps", "decay")
 
 
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey written as its escape: modules may be called anything."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
 def row(setting: Setting) -> dict[str, Any]:
     """One row of the table: what is printed, as values."""
     return {
@@ -56,7 +61,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         aligned = (part.ljust(w) if is_left else part.rjust(w) for part, w, is_left in zip(parts, widths, left))
         return "  ".join(aligned).rstrip()
 
-    return "\n".join([line(names), *(line(parts) for parts in cells)])
+    return printable("\n".join([line(names), *(line(parts) for parts in cells)]))
 
 
 def explain(settings: Sequence[Setting], name: str, optimizer: str, rule: str) -> str:
@@ -76,7 +81,7 @@ def explain(settings: Sequence[Setting], name: str, optimizer: str, rule: str) -
         *_settings(s, optimizer),
         f"Source: {s.source}.",
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def diff(ours: Sequence[Setting], theirs: Sequence[Setting], heads: tuple[Mapping[str, Any], Mapping[str, Any]]) -> str:
@@ -99,7 +104,7 @@ def diff(ours: Sequence[Setting], theirs: Sequence[Setting], heads: tuple[Mappin
             ]
             if changes:
                 lines.append(f"{name}: {', '.join(changes)}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _where(s: Setting) -> list[str]:

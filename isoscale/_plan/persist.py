@@ -36,7 +36,7 @@ def opened(text: str, where: str) -> dict[str, Any]:
     again = "save it again with plan.save(path)"
     try:
         envelope = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{where} is not a whole JSON file ({error}): torn or not a plan; {again}.") from error
     if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
         raise PlanError(f"{where} is not a plan: its format is not {FORMAT!r}; {again}.")

@@ -162,7 +162,7 @@ class Plan:
         )
         notes = "".join(f"\nwarning: {warning}" for warning in self.warnings)
         hooked = "".join(f"\nhook: {h.side} of {h.module} x {h.factor:.4g} ({h.why})" for h in self.hooks)
-        return f"{head}\n{explain.table(self.table)}{hooked}{notes}"
+        return explain.printable(f"{head}\n{explain.table(self.table)}{hooked}{notes}")
 
     # -- keeping
 

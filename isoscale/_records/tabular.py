@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from isoscale._records.codec import RunError, plain_config
 from isoscale._records.run import Config, Run
+from isoscale._records.wording import printable
 
 NEEDED = ("rule", "optimizer", "width", "depth", "seed")
 WHOLE = ("width", "depth", "seed")
@@ -28,7 +29,7 @@ class CsvError(ValueError):
         self.mistakes = tuple(mistakes)
         more = f"\n  ... and {len(mistakes) - SHOWN} more" if len(mistakes) > SHOWN else ""
         head = f"{path} has {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}:"
-        super().__init__("\n  ".join([head, *mistakes[:SHOWN]]) + more)
+        super().__init__(printable("\n  ".join([head, *mistakes[:SHOWN]]) + more))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import typer
 
 import isoscale
-from isoscale.cli import cite, demo, planning, runs, scaling, theory
+from isoscale._records.wording import printable
+from isoscale.cli import cite, demo, planning, runs, scaling, theory, tune
 
 LOG = Path("isoscale-error.log")
 USAGE, FAILED, INTERRUPTED = 64, 70, 130
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (cite, demo, planning, runs, scaling, theory):
+for room in (cite, demo, planning, runs, scaling, theory, tune):
     room.register(app)
 
 
@@ -56,7 +57,7 @@ def main() -> None:
 
 def _sentence(error: Exception) -> str:
     expected = isinstance(error, ValueError | OSError | LookupError)
-    text = str(error) or type(error).__name__
+    text = printable(str(error)) or type(error).__name__
     if not expected:
         text = f"an error of ours or of the code you handed over: {type(error).__name__}: {text}"
     try:

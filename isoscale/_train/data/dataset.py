@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isoscale._records.wording import printable
+
 Array = np.ndarray[Any, Any]
 Kind = Literal["image", "vector", "tokens", "own"]
 AXES = {"image": ("channels", "height", "width"), "vector": ("features",), "tokens": ("context",)}
@@ -17,6 +19,9 @@ AXES = {"image": ("channels", "height", "width"), "vector": ("features",), "toke
 
 class DataError(ValueError):
     """A data set that cannot be read, or is not what its layout promises; says which file and what is wrong."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True, eq=False)
