@@ -78,17 +78,20 @@ class Demands:
         # At initialisation the stream is its entry plus the sum of all branches; what the branches make of a change
         # on its way through them fades in the same way.
         stream = [_STILL] if quantity.entry else [_STILL, scaling.stream_initial]
+        # A weight's update times the update of what feeds it: the first to be seen where a branch starts at nothing
+        # (layer scale, zero initialisation). What each update makes alone is judged by itself.
+        both = 2 * inner["hidden"]
         if quantity.kind == "update":
             own = inner[quantity.role or "hidden"] + (branch if quantity.tail else _STILL)
             return _hull([own + start for start in stream])
         if quantity.kind == "branch":
-            moved = [branch + inner["hidden"]] if quantity.moment == "change" else []
+            moved = [branch + inner["hidden"], branch + both] if quantity.moment == "change" else []
             return _hull([*moved, *(branch + start for start in stream)])
         if quantity.moment == "init":
             return _hull(stream)
         if quantity.kind in ("preactivation", "logits"):
             # Moved by the stream that feeds it and by its own weight.
-            return _hull([*stream, inner["hidden"]])
+            return _hull([*stream, inner["hidden"], both])
         return _hull([max(scaling.stream_update.values()) + start for start in stream])
 
 
