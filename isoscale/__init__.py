@@ -14,10 +14,12 @@ _HOMES: dict[str, str] = {
     "Check": "isoscale._check",
     "Curve": "isoscale._records.run",
     "Plan": "isoscale._plan",
+    "Recipe": "isoscale._tune",
     "Records": "isoscale._records.records",
     "Rule": "isoscale._rules",
     "Run": "isoscale._records.run",
     "Store": "isoscale._records.store",
+    "Tuning": "isoscale._tune",
     "Verdict": "isoscale._transfer",
     "coord_check": "isoscale._check",
     "get_rule": "isoscale._rules",
@@ -28,6 +30,7 @@ _HOMES: dict[str, str] = {
     "sweep": "isoscale._sweep.sweep",
     "train": "isoscale._train",
     "train_batch": "isoscale._train",
+    "tune": "isoscale._tune",
     "write_report": "isoscale._report",
 }
 __all__ = sorted(_HOMES)

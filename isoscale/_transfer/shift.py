@@ -38,9 +38,9 @@ class Shift(Fact):
     """How far an optimum moved from `one` to `other`, in units of x (octaves), with its interval at `level`.
 
     `outcome` is "drifts" where the interval excludes 0 and the estimate exceeds `tolerance`, or carrying costs more
-    than `regret_percent` with confidence while the optima differ; "transfers" where the interval lies within +-tolerance or
-    the cost of carrying is at most `regret_percent` with confidence; else "cannot tell". `gap` is None where nothing is
-    known of the target.
+    than `regret_percent` with confidence while the optima differ; "transfers" where the interval lies within
+    +-tolerance or the cost of carrying is at most `regret_percent` with confidence; else "cannot tell". `gap` is None
+    where nothing is known of the target.
     """
 
     hyperparameter: str
@@ -86,8 +86,8 @@ def shift(
         gap = _gap(first, second, moved, fit, factor, level)
     ends = (None, None, None) if moved is None else moved[:3]
     return Shift(
-        scale.hyperparameter, first.size, second.size, outcome, sentence, ends[0], ends[1], ends[2], tolerance, regret_percent, level,
-        carried, gap, (first, second),
+        scale.hyperparameter, first.size, second.size, outcome, sentence, ends[0], ends[1], ends[2],
+        tolerance, regret_percent, level, carried, gap, (first, second),
     )  # fmt: skip
 
 

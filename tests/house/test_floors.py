@@ -14,12 +14,13 @@ ROOMS = {
     "_transfer": {"_records"},
     "_report": {"_transfer", "_records"},
     "_check": {"_rules", "_plan", "_train", "_transfer", "_records"},
+    "_tune": {"_plan", "_train", "_sweep", "_transfer", "_check", "_records"},
     "theory": {"_rules", "_records"},
-    "cli": {"_check", "_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "theory"},
+    "cli": {"_check", "_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "theory", "_tune"},
 }
 DOORS = {("_check", "_plan")}
 """(room, other): imports of the other room's names go through its `__init__`, never to the modules inside."""
-TORCH = {"_plan", "_train", "_check", "theory"}
+TORCH = {"_plan", "_train", "_check", "_tune", "theory"}
 
 
 def room(path: Path) -> str:

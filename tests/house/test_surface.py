@@ -10,8 +10,8 @@ import isoscale
 from isoscale.cli import app
 
 NAMES = [
-    "Axis", "Check", "Curve", "Plan", "Records", "Rule", "Run", "Store", "Verdict", "coord_check", "get_rule", "judge",
-    "plan", "report_facts", "search", "sweep", "train", "train_batch", "write_report",
+    "Axis", "Check", "Curve", "Plan", "Recipe", "Records", "Rule", "Run", "Store", "Tuning", "Verdict", "coord_check",
+    "get_rule", "judge", "plan", "report_facts", "search", "sweep", "train", "train_batch", "tune", "write_report",
 ]  # fmt: skip
 
 COMMANDS = {
@@ -27,13 +27,21 @@ COMMANDS = {
     "plan-diff": ["first", "second"],
     "demo": ["folder", "output", "workers"],
     "init": ["path"],
-    "sweep": ["batch", "retry", "spec", "workers"],
+    "tune": [
+        "base", "batch_size", "budget", "data", "hold", "hp", "loss", "metric", "model", "optimizer", "output",
+        "precision", "regret", "rule", "schedule", "second", "skip_check", "start", "steps", "store", "target",
+        "tolerance", "warmup", "workers",
+    ],
+    "sweep": [
+        "address", "batch", "cpus", "executor", "gpus", "in_flight", "pin", "retry", "spec", "workers", "working_dir",
+    ],
     "show": ["live", "port", "source"],
     "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
     "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
     "rules list": [],
     "rules show": ["depth", "folded", "optimizer", "rule", "width"],
     "rules compare": ["a", "b", "optimizer"],
+    "theory predict": ["as_json", "device", "metric", "optimizer", "output", "rule", "spec", "width"],
     "theory regime": [
         "as_json", "depth", "depth_exponent", "embedding", "hidden", "input_std", "multiplier", "output_std", "proxy",
         "steps",

@@ -1,0 +1,54 @@
+"""The quick coordinate check of a user's model, made once: its outcome is a decision in the store."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from isoscale._check import Check, coord_check
+from isoscale._records.decision import Decision
+from isoscale._records.run import digest
+from isoscale._records.store import Store
+from isoscale._tune.job import Job, cross_entropy, loaded
+from isoscale._tune.narrate import Narrator
+from isoscale._tune.sizes import Keys
+
+FACTORS = (1, 2, 4)  # sizes an axis, over the base
+EXAMPLES = 32
+STEPS, SEEDS, MOST_SEEDS = 6, 3, 9
+
+
+def recorded_check(
+    job: Job, keys: Keys, base: Mapping[str, Any], store: Store, config: Mapping[str, Any], narrator: Narrator,
+    *, skip: bool,
+) -> dict[str, str]:  # fmt: skip
+    """{"outcome", "sentence"} of the check: PASS, FAIL, CANNOT TELL or SKIPPED."""
+    if skip:
+        return {"outcome": "SKIPPED", "sentence": "the coordinate check was skipped"}
+    identity = digest({"check": dict(config), "base": dict(base), "keys": [keys.width, keys.depth], "steps": STEPS})
+    known = store.decisions(identity)
+    if known:
+        narrator.note(f"{known[0].kind} (done before)")
+        return dict(known[0].content)
+    found = check(job, keys, base)
+    outcome = "PASS" if found.outcome == "SHOWN" else found.outcome
+    content = {"outcome": outcome, "sentence": str(found)}
+    store.decide(identity, 0, Decision(outcome, str(found), content))
+    narrator.note(str(found).splitlines()[0])
+    return content
+
+
+def check(job: Job, keys: Keys, base: Mapping[str, Any]) -> Check:
+    """Three sizes an axis that grows, on one batch of the user's data and with the user's loss."""
+    data = loaded(job)
+    x, y = data.x_train[:EXAMPLES], data.y_train[:EXAMPLES]
+    grids = [{key: [base[key] * factor for factor in FACTORS] for key in names} for names in (keys.width, keys.depth)]
+    loss = job.loss
+    if loss is None and job.channel != -1:
+        loss = _channels_second
+    return coord_check(
+        job.build, base, widths=grids[0], depths=grids[1], inputs=(x,), targets=y, loss=loss, rule=job.rule,
+        optimizer=job.optimizer, steps=STEPS, seeds=SEEDS, most_seeds=MOST_SEEDS,
+    )  # fmt: skip
+
+
+def _channels_second(output: Any, y: Any) -> Any:
+    return cross_entropy(output.movedim(1, -1), y)
