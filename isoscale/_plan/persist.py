@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from isoscale._plan.errors import PlanError
 
 FORMAT = "isoscale-plan"
+RECIPE = "isoscale-recipe"
 VERSION = 1
 
 
@@ -35,7 +37,7 @@ def opened(text: str, where: str) -> dict[str, Any]:
     """The content of a plan's text; a torn, edited or foreign one raises PlanError."""
     again = "save it again with plan.save(path)"
     try:
-        envelope = json.loads(text)
+        envelope = _inside_recipe(text)
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{where} is not a whole JSON file ({error}): torn or not a plan; {again}.") from error
     if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
@@ -52,6 +54,17 @@ def opened(text: str, where: str) -> dict[str, Any]:
             f"wrong; {again}, and override roles with plan(..., roles=...)."
         )
     return content
+
+
+def _inside_recipe(text: str) -> Any:
+    """The JSON of the text; of a recipe (`isoscale tune` writes them, as TOML or JSON) the plan in it."""
+    if f'format = "{RECIPE}"' in text:
+        plan = tomllib.loads(text).get("plan")
+        return json.loads(plan["json"]) if isinstance(plan, dict) and isinstance(plan.get("json"), str) else None
+    envelope = json.loads(text)
+    if isinstance(envelope, dict) and envelope.get("format") == RECIPE:
+        return envelope.get("plan")
+    return envelope
 
 
 def write(path: str | Path, text: str) -> None:

@@ -38,7 +38,7 @@ class Narrator:
         """Something happened in a sweep: failures at once, progress now and then."""
         if event.kind in ("failed", "died", "poisoned"):
             self.note(f"{event.kind}: {event.error}")
-        elif event.kind in ("tick", "finished") and time.monotonic() - self._last > EVERY:
+        elif event.progress.runs_done and time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
             facts = event.progress
             left = f", about {duration(facts.remaining)} left in this step" if facts.remaining else ""

@@ -116,6 +116,7 @@ class Recipe:
         held = {name: value for name, value in self.settings.items() if name not in self.hyperparameters}
         lines.append("  with " + ", ".join(f"{name} {_short(value)}" for name, value in held.items()))
         lines += ["", *_table(self.groups), ""]
+        lines += [f"{row['hyperparameter']}: {row['gap']}" for row in self.verification if "gap" in row]
         lines += [f"cost: {self.cost['sentence']}"] if "sentence" in self.cost else []
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
