@@ -5,8 +5,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from isoscale._records.progress import Progress
 from isoscale._records.schema import StoreError
 from isoscale._records.store import Store
 from isoscale._records.unit import Holder, UnitState
@@ -17,6 +19,7 @@ from isoscale._sweep.lease import Heartbeat, Watch, this_process
 from isoscale._sweep.local import log_name
 
 TICK = 1.0  # seconds between two looks at what other drivers hold, and two facts for the display
+COUNTING = 20  # times as long as a count of the units took, before the next one
 HOPELESS = 6  # errors in a row, with nothing finished, that stop a sweep
 ERROR_TEXT = 20_000  # characters of a traceback that go into the store
 
@@ -32,24 +35,45 @@ class Driver:
         self._queue: deque[str] = deque()
         self._elsewhere: set[str] = set()
         self._running: dict[Future[Result], str] = {}
-        self._finished = 0
+        self._finished = self._slots = 0
         self._failures = {"failed": 0, "died": 0}
         self._watch = Watch(patience.lease)
-        self._next_look = self._next_tick = 0.0
+        self._next_look = self._next_tick = self._next_count = 0.0
+        self._facts: Progress | None = None
 
     def open_units(self) -> list[UnitState]:
         return [state for state in self._states.values() if state.status in ("queued", "leased")]
 
     def tell(self, kind: Kind, id: str = "", seconds: float | None = None, error: str = "") -> None:
         """Hand the facts of this moment to the display."""
-        facts = self._store.progress(self._ids)
         state = self._states.get(id)
+        facts = self._facts_after(kind, state, seconds or 0.0)
         self._progress(Event(kind, facts, state.shape if state else "", state.size if state else 0, seconds, error))
+
+    def _facts_after(self, kind: Kind, state: UnitState | None, seconds: float) -> Progress:
+        """How far the store is. Counting its units takes longer the more there are, so that between two counts the
+        last one is moved on by what this driver did; counting takes a twentieth of the time at most."""
+        facts = self._facts
+        if facts is not None and state is not None and time.monotonic() < self._next_count:
+            left = {"queued": facts.queued - 1} if facts.queued else {"leased": facts.leased - 1}
+            if kind == "finished":
+                done = {"done": facts.done + 1, "runs_done": facts.runs_done + state.size}
+                facts = replace(facts, **left, **done, spent=facts.spent + seconds)
+            elif kind == "poisoned":
+                facts = replace(facts, **left, poisoned=facts.poisoned + 1)
+            if facts.queued + facts.leased > 0:
+                self._facts = facts
+                return facts
+        start = time.monotonic()
+        self._facts = facts = self._store.progress(self._ids)
+        self._next_count = start + COUNTING * (time.monotonic() - start)
+        return facts
 
     def run(self, executor: Executor) -> None:
         """Until all units are done or poisoned, by this driver or by others."""
         self._queue.extend(state.id for state in worth_order(self.open_units()))
-        holder = this_process(executor.slots)
+        self._slots = executor.slots
+        holder = this_process(self._slots)
         with Heartbeat(self._store, holder, self._patience.lease):
             try:
                 self._look_around(holder)
@@ -128,7 +152,8 @@ class Driver:
         self.tell("poisoned" if poisoned else "died" if died else "failed", id, error=text)
         kind = "died" if died else "failed"
         self._failures[kind] += 1
-        allowed = HOPELESS if not died else 4 * self._patience.deaths
+        # One lost node takes all its units with it: deaths tell nothing before there are more than were in work.
+        allowed = HOPELESS if not died else max(4 * self._patience.deaths, 2 * self._slots)
         if not self._finished and self._failures[kind] >= allowed and (self._queue or len(self._running) > 1):
             raise SweepError(
                 f"the first {allowed} attempts all {kind} and nothing finished, so the sweep stopped. "

@@ -2,7 +2,9 @@
 
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -11,7 +13,9 @@ from isoscale._records.store import Store
 from isoscale._report import ReportFacts, Table, facts, summary, write_report
 from isoscale._rules import RULES, UnknownName, get_rule, table
 from isoscale._sweep.display import display, duration
+from isoscale._sweep.executor import Executor
 from isoscale._sweep.mistakes import SpecError
+from isoscale._sweep.ray_executor import RayExecutor
 from isoscale._sweep.spec import Spec, load_spec
 from isoscale._sweep.sweep import sweep
 from isoscale._sweep.template import TEMPLATE
@@ -45,10 +49,31 @@ def run_sweep(
     workers: int = typer.Option(2, min=0, help="Processes on this machine; 0 runs in this one."),
     batch: int = typer.Option(64, min=1, help="Most runs trained together."),
     retry: bool = typer.Option(False, help="Try again what failed too often."),
+    executor: Literal["processes", "ray"] = typer.Option("processes", help="Where units run; see docs/clusters.md."),
+    address: str = typer.Option(None, help="ray: the cluster, as auto or host:port; without it one is started here."),
+    cpus: float = typer.Option(1, min=0, help="ray: cores of a unit, a fraction shares one."),
+    gpus: float = typer.Option(0, min=0, help="ray: GPUs of a unit, a fraction shares one."),
+    pin: bool = typer.Option(False, help="ray: keep each unit on cores of its own (Linux)."),
+    in_flight: int = typer.Option(None, min=1, help="ray: most units handed out at once."),
+    working_dir: Path = typer.Option(None, help="ray: a folder that is uploaded to the workers, such as your data."),
 ) -> None:
     """Train what the spec asks for and the store does not hold; the same command again goes on."""
     loaded = checked_spec(spec)
-    records = train_all(loaded, workers=workers, batch=batch, retry=retry)
+    where: RayExecutor | None = None
+    if executor == "ray":
+        from isoscale._train import train_batch
+
+        where = RayExecutor(
+            train_batch,
+            address=address,
+            cpus=cpus,
+            gpus=gpus,
+            pin=pin,
+            in_flight=in_flight,
+            working_dir=working_dir,
+        )
+    with where or nullcontext():
+        records = train_all(loaded, workers=workers, batch=batch, retry=retry, executor=where)
     typer.echo(f"{len(records)} runs in {loaded.store.path}; next: isoscale verify {spec}")
 
 
@@ -72,7 +97,9 @@ def checked_spec(path: Path) -> Spec:
     return spec
 
 
-def train_all(spec: Spec, *, workers: int, batch: int, retry: bool = False) -> Records:
+def train_all(
+    spec: Spec, *, workers: int, batch: int, retry: bool = False, executor: Executor | None = None
+) -> Records:
     """Every run of the spec, trained where the store does not hold it, with progress on stderr."""
     from isoscale._train import train_batch
 
@@ -85,6 +112,7 @@ def train_all(spec: Spec, *, workers: int, batch: int, retry: bool = False) -> R
             batch=batch,
             progress=progress,
             retry=retry,
+            executor=executor,
         )
 
 
