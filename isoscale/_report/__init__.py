@@ -1,11 +1,15 @@
 """Ink: the report as one self-contained page, and the verdicts as lines of a terminal."""
 
 from isoscale._report.chart import Table
-from isoscale._report.findings import ReportFacts
+from isoscale._report.findings import Course, Curve, Estimate, LimitAt, Point, ReportFacts, RuleOverlay, SizeDistance
 from isoscale._report.gather import facts
+from isoscale._report.observe import points
 from isoscale._report.page import write_report
 from isoscale._report.terminal import summary
 
 report_facts = facts
 
-__all__ = ["ReportFacts", "Table", "facts", "report_facts", "summary", "write_report"]
+__all__ = [
+    "Course", "Curve", "Estimate", "LimitAt", "Point", "ReportFacts", "RuleOverlay", "SizeDistance", "Table", "facts",
+    "points", "report_facts", "summary", "write_report",
+]  # fmt: skip

@@ -28,14 +28,14 @@ def frames(facts: ReportFacts, optimizer: str) -> Frames:
     ends = [end for one in found for end in (one.value, one.low, one.high) if end is not None] or at
     ends = [min(max(end, min(at)), max(at)) for end in ends]
     return Frames(
-        hyperparameter=_axis(facts, facts.hyperparameter, min(at), max(at), 6),
-        loss=_loss_axis(facts.metric, curves),
-        optimum=_axis(facts, f"best {facts.hyperparameter}", min(ends), max(ends), 5),
+        hyperparameter=hyperparameter_axis(facts, facts.hyperparameter, min(at), max(at), 6),
+        loss=loss_axis(facts.metric, curves),
+        optimum=hyperparameter_axis(facts, f"best {facts.hyperparameter}", min(ends), max(ends), 5),
         strip=any(curve.edge is not None or any(point.diverged for point in curve.points) for curve in curves),
     )
 
 
-def _axis(facts: ReportFacts, label: str, low: float, high: float, ticks: int) -> Axis:
+def hyperparameter_axis(facts: ReportFacts, label: str, low: float, high: float, ticks: int) -> Axis:
     """An axis of hyperparameter values from `low` to `high`, with room at its ends and three octaves at least."""
     if facts.log:
         spare = max(0.4, (3 - math.log2(high / low)) / 2)
@@ -45,7 +45,8 @@ def _axis(facts: ReportFacts, label: str, low: float, high: float, ticks: int) -
     return Axis(label, (low - spare, high + spare), even_ticks(low - spare, high + spare, ticks))
 
 
-def _loss_axis(metric: str, curves: list[Curve]) -> Axis:
+def loss_axis(metric: str, curves: list[Curve]) -> Axis:
+    """An axis of losses that holds the bottoms of all curves; what is higher is cut."""
     label = metric.replace("_", " ")
     bowls = [[point.loss for point in curve.points if point.loss is not None] for curve in curves]
     floors = [min(bowl) for bowl in bowls if bowl]

@@ -142,10 +142,58 @@ class Ran:
 
 
 @dataclass(frozen=True)
+class Course:
+    """A loss over training: after `steps` it was `loss`. `width` None is the limit of infinite width."""
+
+    width: int | None
+    steps: tuple[int, ...]
+    loss: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LimitAt:
+    """The limit of infinite width at one depth beside the runs of that depth: the limit's `points` (its error as least
+    and largest), its best hyperparameter, the runs' curves; and training curves at the hyperparameter `shown`."""
+
+    depth: int
+    points: tuple[Point, ...]
+    best: Estimate | None
+    curves: tuple[Curve, ...]
+    shown: float
+    courses: tuple[Course, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SizeDistance:
+    """How far the runs of a size are from the limit that they themselves point to."""
+
+    width: int
+    depth: int
+    loss: float
+    distance: Estimate
+
+
+@dataclass(frozen=True)
+class RuleOverlay:
+    """One rule against its limit: `sentence` says what came out or why no limit is drawn; `best` is the best
+    hyperparameter at infinite width and depth; `away` tells the distance of the runs, with or without a limit."""
+
+    rule: str
+    optimizer: str
+    sentence: str
+    limits: tuple[LimitAt, ...] = ()
+    best: Estimate | None = None
+    away: str = ""
+    distances: tuple[SizeDistance, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """Everything the page says. `log`: the hyperparameter is judged in octaves, else in its own units; `tolerance` is
     the drift per doubling that still counts as staying put. `tables` are further tables that the caller composed (the
-    rule's rows, say); `reproduce` holds the commands that make the same runs again."""
+    rule's rows, say); `overlay` holds the limits of the rules, where the caller has them; `reproduce` the commands that
+    make the same runs again."""
 
     title: str
     hyperparameter: str
@@ -157,6 +205,7 @@ class ReportFacts:
     reproduce: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
+    overlay: tuple[RuleOverlay, ...] = ()
 
     @property
     def optimizers(self) -> tuple[str, ...]:

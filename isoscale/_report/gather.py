@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from isoscale._records.run import Run
 from isoscale._report.chart import Table
-from isoscale._report.findings import AxisFacts, Carried, Curve, Estimate, ReportFacts, RuleFacts, Spent
+from isoscale._report.findings import AxisFacts, Carried, Curve, Estimate, ReportFacts, RuleFacts, RuleOverlay, Spent
 from isoscale._report.observe import account, points
 from isoscale._report.typeset import shown
 from isoscale._transfer.axis import Axis
@@ -29,11 +29,13 @@ def facts(
     reproduce: Sequence[str] = (),
     tables: Sequence[Table] = (),
     warnings: Sequence[str] = (),
+    overlay: Sequence[RuleOverlay] = (),
 ) -> ReportFacts:
     """The facts of a report on `records` and the `verdicts` that judged them (all of one hyperparameter and metric).
 
     `title` says what was tuned (by default the model and the data); `reproduce` are the commands that make these runs
-    again; `tables` are shown below the account of what was run. Rules keep the order of `verdicts`. Raises ValueError
+    again; `tables` are shown below the account of what was run, `overlay` (the limits of rules) beside the runs. Rules
+    keep the order of `verdicts`. Raises ValueError
     where there is no verdict, or verdicts of different hyperparameters, metrics or scales.
     """
     judged = {(one.hyperparameter, one.metric, one.scale) for one in verdicts}
@@ -58,6 +60,7 @@ def facts(
         reproduce=tuple(reproduce),
         tables=tuple(tables),
         warnings=tuple(shown(warning, _SENTENCE) for warning in warnings),
+        overlay=tuple(overlay),
     )
 
 

@@ -8,9 +8,10 @@ from isoscale._report import vendored
 from isoscale._report.answer import answers, question, why
 from isoscale._report.chart import Chart, Table
 from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
-from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts
+from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts, RuleOverlay
 from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart, regret_table
 from isoscale._report.html import Html, data, hashed, join, packed, table, tag
+from isoscale._report.limits import course_chart, distance_table, limit_chart, limit_table
 from isoscale._report.svg import svg
 from isoscale._report.theme import outcome_tone, size_tone, themes, variables
 from isoscale._report.typeset import number, sentence
@@ -42,6 +43,7 @@ def render(facts: ReportFacts, *, status: str = "", renew: int | None = None) ->
         tag(
             "main",
             *(_optimizer(facts, name, i, ink) for i, name in enumerate(facts.optimizers)),
+            _limits(facts, ink),
             _ran(facts),
             _again(facts),
         ),
@@ -221,6 +223,46 @@ def _costs(facts: ReportFacts, optimizer: str, ink: _Ink) -> Html:
 def _cost_words(rules: tuple[RuleFacts, ...]) -> str:
     places = next(((rule.proxy.where, rule.direct.where) for rule in rules if rule.proxy and rule.direct), None)
     return f"Hollow: tuning at {places[0]}. Filled: tuning directly at {places[1]}." if places else ""
+
+
+def _limits(facts: ReportFacts, ink: _Ink) -> Html:
+    """The limits beside the runs, where the caller computed them."""
+    if not facts.overlay:
+        return join()
+    lead = (
+        "Dashed: the same training at infinite width, at the depth of the panel, computed by the theory. Full: the "
+        "runs, as above. Left the loss at the end against the hyperparameter, right the loss over training."
+    )
+    return tag(
+        "section",
+        tag("h2", "Against the limit"),
+        tag("p", lead, class_="lead"),
+        *(_limit(facts, one, ink) for one in facts.overlay),
+        id="limits",
+    )
+
+
+def _limit(facts: ReportFacts, one: RuleOverlay, ink: _Ink) -> Html:
+    panels = []
+    for limit in one.limits:
+        losses, course = limit_chart(facts, one, limit), course_chart(facts, one, limit)
+        panels.append(
+            tag(
+                "article",
+                tag("h4", f"Depth {limit.depth}"),
+                tag("p", sentence(limit.sentence)),
+                ink.figure(losses),
+                ink.figure(course),
+                _numbers(losses, course),
+                class_="panel",
+            )
+        )
+    parts = [tag("h3", f"{one.rule} with {one.optimizer}"), tag("p", sentence(one.sentence), class_="lead")]
+    parts += [tag("div", *panels, class_="panels")] if panels else []
+    parts += [table(limit_table(facts, one))] if panels else []
+    parts += [tag("p", sentence(one.away), class_="lead")] if one.away else []
+    parts += [table(distance_table(facts, one))] if one.distances else []
+    return tag("section", *parts)
 
 
 def _ran(facts: ReportFacts) -> Html:

@@ -1,16 +1,14 @@
 """`isoscale theory` and `isoscale reproduce`: what the limits say of an architecture, and the papers' figures."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
+
+from isoscale.cli.bar import bar
+from isoscale.cli.predict import predict
 
 theory = typer.Typer(help="The limits: in which regime an architecture trains, how far it is from its limit.")
 
@@ -18,6 +16,9 @@ theory = typer.Typer(help="The limits: in which regime an architecture trains, h
 def register(app: typer.Typer) -> None:
     app.add_typer(theory, name="theory")
     app.command("reproduce")(reproduce)
+
+
+theory.command("predict")(predict)
 
 
 @theory.callback()
@@ -92,7 +93,7 @@ def reproduce(
         module = figures[name]
         if preset not in module.PRESETS:
             raise ValueError(f"{name} has no preset {preset!r}; there are {', '.join(module.PRESETS)}")
-        with _bar(f"{paper} {name}") as progress:
+        with bar(f"{paper} {name}") as progress:
             facts = module.facts(preset, progress)
         stem = folder / f"{paper}-{name}-{preset}"
         stem.with_suffix(".json").write_text(json.dumps(records.to_json(facts)) + "\n")
@@ -100,14 +101,3 @@ def reproduce(
         if record:
             records.record(name, preset, facts)
         typer.echo(f"wrote {stem}.json and {stem}.png")
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that draws a bar on a terminal, else a line at each call."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: typer.echo(f"{label}: {done} of {total}", err=True)
-        return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

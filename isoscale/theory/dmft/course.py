@@ -8,7 +8,7 @@ of each matrix more than S of them, and a network of width S is then simulated b
 networks, with f_0 taken off (it is 0 in the limit), differs from the limit's by c / S (docs/theory/dmft.md), so three
 widths give the limit and how far the extrapolation may be off:
 
-    loss = 2 loss(S) - loss(S/2) + O(1/S^2)
+    loss = 2 loss(S) - loss(S/2) + O(1/S^2)      (or loss(S), where the scatter between seeds hides c)
 
 Only the batch is propagated at each step, and outputs are combined before the backward pass.
 """
@@ -25,6 +25,7 @@ from isoscale.theory.dmft.march import Progress
 from isoscale.theory.dmft.matrices import Dense, Descent
 from isoscale.theory.dmft.network import block_of, draw
 from isoscale.theory.dmft.norms import Norm
+from isoscale.theory.dmft.predict import vertex
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.solution import Solution, Status
 
@@ -50,16 +51,18 @@ def limit_course(
     *,
     watch: Sequence[int],
     width: int = 256,
+    decays: Sequence[float] | None = None,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Solution[Course]:
     """Training of a network of `depth` blocks and infinite width at every learning rate eta0 of `rates`.
 
-    `problems` are one problem with different batch orders (at least two: their scatter is the error), averaged over.
-    Networks of width S/4, S/2 and S = `width` are trained, one of each for every rate and order; `watch` are the steps
-    at which the loss is taken. Runs on the device of the problem's X, in `dtype`. Status "unconverged" where the error
-    of the least final loss exceeds a tenth of it, "diverged" where no rate trains.
+    `problems` are one problem with different batch orders (at least two: their scatter is the error), averaged over;
+    `decays` replaces their decay, one for each rate (weight decay times the learning rate). Networks of width S/4, S/2
+    and S = `width` are trained, one of each for every rate and order; `watch` are the steps at which the loss is taken.
+    Runs on the device of the problem's X, in `dtype`. Status "unconverged" where the error of the least final loss
+    exceeds a tenth of it, "diverged" where no rate trains.
     """
     if len(problems) < 2 or width < 16:
         raise BadProblem(f"{len(problems)} batch orders at width {width}: the error needs two orders and width 16")
@@ -69,7 +72,16 @@ def limit_course(
     for i, problem in enumerate(problems):
         each = []
         for S in widths:
-            each.append(train_course(problem, depth, S, eta, watch=watch, dtype=dtype, seed=seed + 7919 * i + S))
+            at = seed + 7919 * i + S
+            if decays is None or not any(decays):
+                each.append(train_course(problem, depth, S, eta, watch=watch, dtype=dtype, seed=at))
+            else:  # a rate at a time: they differ in more than their rate
+                own = (problem.with_(decay=decay) for decay in decays)
+                alone = [
+                    train_course(one, depth, S, eta[j : j + 1], watch=watch, dtype=dtype, seed=at)
+                    for j, one in enumerate(own)
+                ]
+                each.append(torch.cat(alone))
             done += 1
             if progress is not None:
                 progress(done, len(problems) * len(widths))
@@ -77,10 +89,13 @@ def limit_course(
     losses = torch.stack(rows)  # orders, widths, rates, steps
     alive = torch.isfinite(losses).all(0).all(0)
     coarse, fine = 2 * losses[:, 1] - losses[:, 0], 2 * losses[:, 2] - losses[:, 1]
-    noise = fine.std(0) / len(problems) ** 0.5
-    truncation = (fine - coarse).mean(0).abs() / 3  # the next term falls as S^-2: a quarter of it is left
-    loss = torch.where(alive, fine.mean(0), torch.inf)
-    error = torch.where(alive, (noise**2 + truncation**2).sqrt(), torch.nan)
+    # The next term falls as S^-2: a quarter of it is left in `fine`. The widest alone still has all of its c / S.
+    ends = [(fine, (fine - coarse).mean(0) / 3), (losses[:, 2], (losses[:, 2] - losses[:, 1]).mean(0))]
+    values = torch.stack([each.mean(0) for each, _ in ends])
+    errors = torch.stack([(each.var(0) / len(problems) + left**2).sqrt() for each, left in ends])
+    better = errors.argmin(0, keepdim=True)  # where seeds scatter, extrapolation adds more noise than it takes bias
+    loss = torch.where(alive, values.gather(0, better)[0], torch.inf)
+    error = torch.where(alive, errors.gather(0, better)[0], torch.nan)
     value = Course(tuple(rates), tuple(watch), loss, error)
     return _told(value, widths)
 
@@ -94,6 +109,36 @@ def _told(value: Course, widths: Sequence[int]) -> Solution[Course]:
     said = f"widths {', '.join(map(str, widths))} extrapolated: least final loss {least:.4g} +- {error:.1g}"
     kind = "converged" if error <= 0.1 * abs(least) else "unconverged"
     return Solution(value, {"loss": error}, Status(kind, said if kind == "converged" else f"{said}; raise the width"))  # type: ignore[arg-type]
+
+
+def best_of(course: Course, draws: int = 400) -> tuple[float, float] | None:
+    """log2 of the eta0 of least final loss (vertex of a parabola through the three lowest) and its standard error from
+    the losses' own; None where the least is at an end of the rates."""
+    final, error = course.loss[:, -1], torch.nan_to_num(course.error[:, -1])
+    log2, inside = vertex(course.rates, final)
+    if not inside:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(draws, len(final), generator=generator, dtype=torch.float64)
+    found = torch.tensor([vertex(course.rates, final + each * error)[0] for each in noise], dtype=torch.float64)
+    return log2, float((found - log2).square().mean().sqrt())
+
+
+def at_infinite_depth(
+    depths: Sequence[int], log2: Sequence[float], errors: Sequence[float]
+) -> tuple[float, float] | None:
+    """The best rate's log2 at infinite depth and its standard error, by weighted least squares in 1/L; None for fewer
+    than two depths. With three or more, a bad fit widens the error."""
+    if len(depths) < 2:
+        return None
+    x, y = 1 / torch.tensor(list(depths), dtype=torch.float64), torch.tensor(list(log2), dtype=torch.float64)
+    weight = 1 / torch.tensor(list(errors), dtype=torch.float64).clamp_min(1e-3)
+    design = torch.stack([torch.ones_like(x), x], 1) * weight[:, None]
+    covariance = torch.linalg.inv(design.T @ design)
+    fit = covariance @ design.T @ (y * weight)
+    free = len(depths) - 2
+    misfit = float(((design @ fit - y * weight) ** 2).sum() / free) if free else 1.0
+    return float(fit[0]), float((covariance[0, 0] * max(1.0, misfit)).sqrt())
 
 
 def train_course(

@@ -55,8 +55,8 @@ def best_rate(
         found.append(loss.reshape(base.replicas, len(grid)))
     losses = found[0] if len(found) == 1 else torch.where(torch.isfinite(found[1]), 2 * found[1] - found[0], torch.inf)
     mean = losses.mean(0)
-    log2, inside = _vertex(grid, mean)
-    parts = torch.tensor([_vertex(grid, each)[0] for each in losses], dtype=torch.float64)
+    log2, inside = vertex(grid, mean)
+    parts = torch.tensor([vertex(grid, each)[0] for each in losses], dtype=torch.float64)
     error = float(parts.std() / base.replicas**0.5) if base.replicas > 1 else math.nan
     value = BestRate(log2, tuple(grid), tuple(float(x) for x in mean))
     if not inside:
@@ -65,7 +65,7 @@ def best_rate(
     return Solution(value, {"log2": error}, Status("converged", f"best eta0 = 2^{log2:.2f}"))
 
 
-def _vertex(grid: Sequence[float], losses: Tensor) -> tuple[float, bool]:
+def vertex(grid: Sequence[float], losses: Tensor) -> tuple[float, bool]:
     """Vertex in log2 eta0, and whether the least loss is inside the grid."""
     best = int(torch.nan_to_num(losses, nan=math.inf).argmin())
     x = [math.log2(rate) for rate in grid]

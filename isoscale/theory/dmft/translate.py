@@ -15,13 +15,17 @@ Derived here from the definitions; tests/theory/dmft/test_dmft_translate.py trai
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from isoscale._rules import get_rule
+from isoscale.theory.dmft.course import Course, limit_course
+from isoscale.theory.dmft.march import Progress
 from isoscale.theory.dmft.problem import BadProblem, Problem
+from isoscale.theory.solution import Solution
 
 WIDE = frozenset({"mup", "mean_field", "depth_mup", "completep", "umup"})
 """Rules that are muP over width, in one gauge or another, with one weight law for all layers."""
@@ -43,24 +47,54 @@ def why_not(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A user's training examples: `x` (P, ...), `y` (P,) classes or (P, C) real targets, `outputs` C, and the loss
+    `asked` for (None: cross entropy for classes, mean square error for real targets)."""
+
+    x: Tensor
+    y: Tensor
+    outputs: int
+    asked: str | None = None
+
+    @property
+    def loss(self) -> str:
+        return "mse" if self.y.is_floating_point() or self.asked == "mse" else "cross_entropy"
+
+    @property
+    def loss_factor(self) -> float:
+        """kappa: the user's loss over the theory's."""
+        return 2 / self.outputs if self.loss == "mse" else 1.0
+
+    @property
+    def inputs(self) -> Tensor:
+        """(P, D), float64."""
+        return self.x.flatten(1).double()
+
+    @property
+    def targets(self) -> Tensor:
+        """(P, C), float64; one-hot for classes."""
+        real = self.y.is_floating_point()
+        return (self.y if real else torch.nn.functional.one_hot(self.y, self.outputs)).double()
+
+    def on(self, device: str) -> "Examples":
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+
 def problem_of(
-    config: Mapping[str, Any],
-    X: Tensor,
-    Y: Tensor,
-    order: Sequence[Tensor | None],
-    schedule: Sequence[float],
-    loss: str,
+    config: Mapping[str, Any], examples: Examples, order: Sequence[Tensor | None], schedule: Sequence[float]
 ) -> Problem:
     """The theory's problem for a completed configuration (every setting present) whose `why_not` is None.
 
-    `X` (P, D) inputs; `Y` (P, C) targets, one-hot for classes; `order` the examples of each step's batch (None: all);
-    `schedule` the factor on the rate of each step; `loss` "cross_entropy" or "mse". lam and b are those at the
-    configuration's own depth: solve it there. Raises `BadProblem` where the table of sample weights would be too large.
+    `order` are the examples of each step's batch (None: all), `schedule` the factor on the rate of each step. lam and b
+    are those at the configuration's own depth: solve it there. Raises `BadProblem` where the table of sample weights
+    would be too large.
     """
     reason = why_not(config)
     if reason is not None:
         raise BadProblem(reason)
-    P, C, T = len(X), Y.shape[1], len(schedule)
+    X, T = examples.inputs, len(schedule)
+    P = len(X)
     if P * T > MOST:
         raise BadProblem(f"{T} steps on {P} examples: the sample weights alone are {P * T:,} numbers, at most {MOST:,}")
     weights = torch.zeros(T, P, dtype=torch.float64)
@@ -70,23 +104,38 @@ def problem_of(
     deeper = config["depth"] / config["base_depth"]
     activation = config.get("activation") or "relu"
     return Problem(
-        X.double(), Y.double(), T, eta_of(config, C, loss),
+        X, examples.targets, T, eta_of(config, examples),
         gamma0=config["gamma0"] / config["base_width"] ** 0.5,
         activation=torch.nn.functional.gelu if activation == "gelu" else activation,
-        loss="mse" if loss == "mse" else "softmax",
+        loss="mse" if examples.loss == "mse" else "softmax",
         beta0=abs(config["beta"]) * config["base_depth"] ** alpha, alpha=alpha,
         lam=deeper ** (2 * alpha - 1) if alpha else 1.0,
         input_lam=X.shape[1] / config["base_width"], sig_w=0.0 if config["zero_init"] else 1.0,
         momentum=config["momentum"], decay=config["lr"] * config["gamma0"] ** 2 * config["weight_decay"],
-        batches=weights, schedule=torch.tensor(list(schedule), dtype=torch.float64),
+        batches=weights.to(X.device), schedule=torch.tensor(list(schedule), dtype=torch.float64),
     )  # fmt: skip
 
 
-def eta_of(config: Mapping[str, Any], outputs: int, loss: str) -> float:
+def eta_of(config: Mapping[str, Any], examples: Examples) -> float:
     """eta0 = lr N_b kappa."""
-    return float(config["lr"] * config["base_width"] * (2 / outputs if loss == "mse" else 1.0))
+    return float(config["lr"] * config["base_width"] * examples.loss_factor)
 
 
-def loss_factor(outputs: int, loss: str) -> float:
-    """The user's loss over the theory's: kappa."""
-    return 2 / outputs if loss == "mse" else 1.0
+def course_of(
+    config: Mapping[str, Any],
+    examples: Examples,
+    orders: Sequence[Sequence[Tensor | None]],
+    schedule: Sequence[float],
+    rates: Sequence[float],
+    *,
+    watch: Sequence[int],
+    width: int = 256,
+    progress: Progress | None = None,
+) -> Solution[Course]:
+    """The limit of infinite width of the configuration's training at every learning rate lr of `rates`, averaged over
+    batch orders; losses in the theory's units (times `examples.loss_factor` they are the user's)."""
+    problems = [problem_of(config, examples, order, schedule) for order in orders]
+    each = [{**config, "lr": rate} for rate in rates]
+    decays = [one["lr"] * one["gamma0"] ** 2 * one["weight_decay"] for one in each]
+    etas = [eta_of(one, examples) for one in each]
+    return limit_course(problems, config["depth"], etas, watch=watch, width=width, decays=decays, progress=progress)

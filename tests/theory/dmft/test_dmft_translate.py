@@ -1,6 +1,7 @@
 """The theory's problem for a user's residual MLP is that network: same weights, same training, same outputs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from isoscale.theory.dmft.network import Weights, draw
 from isoscale.theory.dmft.oracles import autograd_networks
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.dmft.solver import Sampling, solve_limit
-from isoscale.theory.dmft.translate import eta_of, problem_of, why_not
+from isoscale.theory.dmft.translate import Examples, eta_of, problem_of, why_not
 from tests.theory.dmft.problems import small
 
 CONFIG = {
@@ -36,16 +37,13 @@ def translated(config: dict) -> tuple[Problem, Weights, torch.Tensor]:
     """The problem, the user's initial weights in its units, and the user's outputs at all examples at the end."""
     setup = prepare(config)
     settings, data, model = setup.settings, setup.data, setup.model
-    X = data.x_train.flatten(1).double()
-    real = data.y_train.is_floating_point()
-    Y = data.y_train.double() if real else torch.nn.functional.one_hot(data.y_train, data.outputs).double()
-    loss = "mse" if real or settings.loss == "mse" else "cross_entropy"
-    order = batches(len(X), settings.batch_size, settings.seed)
+    examples = Examples(data.x_train, data.y_train, data.outputs, settings.loss)
+    order = batches(len(data.x_train), settings.batch_size, settings.seed)
     factors = schedule(settings.schedule, settings.steps, settings.warmup)
-    problem = problem_of(settings.model_dump(), X, Y, [next(order) for _ in range(settings.steps)], factors, loss)
+    problem = problem_of(settings.model_dump(), examples, [next(order) for _ in factors], factors)
     N, unfolded = settings.width, (settings.depth / settings.base_depth) ** problem.alpha  # the plan folds b into W
     weights = Weights(
-        (model.stem.weight.detach() * X.shape[1] ** 0.5)[None].clone(),
+        (model.stem.weight.detach() * problem.X.shape[1] ** 0.5)[None].clone(),
         [((unfolded * block.weight.detach() * N**0.5)[None].clone(),) for block in model.blocks],
         (model.readout.weight.detach() * N / settings.base_width**0.5)[None].clone(),
     )
@@ -69,8 +67,9 @@ def test_the_users_network_is_the_problems(name: str) -> None:
 
 def test_rates_turn_into_each_other() -> None:
     parsed = parse(CONFIG | {"optimizer": "sgd"}).model_dump()
-    assert eta_of(parsed, 10, "cross_entropy") == pytest.approx(0.05 * 8)
-    assert eta_of(parsed, 10, "mse") == pytest.approx(0.05 * 8 / 5)
+    classes = Examples(torch.ones(2, 3), torch.tensor([0, 1]), 10)
+    assert eta_of(parsed, classes) == pytest.approx(0.05 * 8)
+    assert eta_of(parsed, replace(classes, asked="mse")) == pytest.approx(0.05 * 8 / 5)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_what_has_no_limit_is_told(change: dict, word: str) -> None:
     config = parse(CONFIG | {"momentum": 0.9}).model_dump() | change
     assert word in (why_not(config) or "")
     with pytest.raises(BadProblem):
-        problem_of(config, torch.ones(2, 2), torch.ones(2, 1), [None], [1.0], "mse")
+        problem_of(config, Examples(torch.ones(2, 2), torch.ones(2, 1), 1), [None], [1.0])
     assert why_not(parse(CONFIG).model_dump()) is None
 
 
