@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
 import typer
@@ -71,11 +72,14 @@ def _shape(text: str | None) -> tuple[int, int, int] | None:
 
 
 def reproduce(
-    paper: str = typer.Argument(help="A paper's key, e.g. chizat2025."),
+    paper: str = typer.Argument(help="A paper's key, e.g. bordelon2024."),
     figure: str = typer.Argument(None, help="One figure, e.g. fig5; all of them without it."),
     preset: str = typer.Option("cpu", help="cpu takes minutes; full is the paper's size."),
     folder: Path = typer.Option(Path("figures"), help="Where facts (JSON) and pictures (PNG) go."),
     record: bool = typer.Option(False, help="Also write the facts into the golden files."),
+    data: Path = typer.Option(None, help="A folder of images (CIFAR-10, Tiny ImageNet, ...) that figures train on."),
+    cache: Path = typer.Option(None, help="Where runs are kept, to go on after an interruption; default FOLDER/runs."),
+    workers: int = typer.Option(2, min=0, help="Processes that train; 0 trains in this one."),
 ) -> None:
     """Make a paper's figures again: the facts as JSON, the pictures as PNG."""
     if find_spec("matplotlib") is None:
@@ -89,12 +93,16 @@ def reproduce(
     if figure is not None and figure not in figures:
         raise ValueError(f"{paper} has no {figure!r}; there are {', '.join(figures)}")
     folder.mkdir(parents=True, exist_ok=True)
+    training = {"data": data, "cache": cache or folder / "runs", "workers": workers}
     for name in [figure] if figure else list(figures):
         module = figures[name]
         if preset not in module.PRESETS:
             raise ValueError(f"{name} has no preset {preset!r}; there are {', '.join(module.PRESETS)}")
+        taken = signature(module.facts).parameters
+        if figure is not None and data is not None and "data" not in taken:
+            raise ValueError(f"{name} trains on no images, it comes from theory: leave --data out")
         with bar(f"{paper} {name}") as progress:
-            facts = module.facts(preset, progress)
+            facts = module.facts(preset, progress, **{key: training[key] for key in training if key in taken})
         stem = folder / f"{paper}-{name}-{preset}"
         stem.with_suffix(".json").write_text(json.dumps(records.to_json(facts)) + "\n")
         module.draw(facts).savefig(stem.with_suffix(".png"), dpi=120)

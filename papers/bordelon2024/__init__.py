@@ -9,4 +9,15 @@ interrupted figure goes on and figures share runs) and `workers`.
 from collections.abc import Mapping
 from types import ModuleType
 
-FIGURES: Mapping[str, ModuleType] = {}
+from papers.bordelon2024 import deeper, fig1, fig1b, fig2, fig3, fig4, figB3, longer
+
+FIGURES: Mapping[str, ModuleType] = {
+    "fig1": fig1,
+    "fig1b": fig1b,
+    "fig2": fig2,
+    "fig3": fig3,
+    "fig4": fig4,
+    "figB3": figB3,
+    "longer": longer,
+    "deeper": deeper,
+}

@@ -46,7 +46,7 @@ COMMANDS = {
         "as_json", "depth", "depth_exponent", "embedding", "hidden", "input_std", "multiplier", "output_std", "proxy",
         "steps",
     ],
-    "reproduce": ["figure", "folder", "paper", "preset", "record"],
+    "reproduce": ["cache", "data", "figure", "folder", "paper", "preset", "record", "workers"],
 }  # fmt: skip
 
 

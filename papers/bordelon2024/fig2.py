@@ -1,0 +1,81 @@
+"""Figure 2: with BatchNorm, tuned at two blocks, right at hundreds; deeper is better; without 1/sqrt(L) it shifts.
+
+Pre-activation convolutional networks, SGD with momentum. Legend: N channels, L residual blocks. At the base width `sp`
+and `mup` are the same training: `mup` stands for the networks without depth scaling.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
+from papers.bordelon2024.ink import MARKERS, along, curve_panels, shade
+
+RULES = ("mup", "depth_mup")
+_CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"data": "digits", "width": 2, "depths": (1, 2), "lr": powers(-6, -3), "seeds": 2,
+              "train": _CPU | {"steps": 3, "batch_size": 16}},
+    "cpu": {"data": "digits", "width": 8, "depths": (2, 8, 32, 128), "lr": powers(-8, -1), "seeds": 3,
+            "train": _CPU | {"steps": 40, "batch_size": 32}},
+    "gpu": {"wants": "CIFAR-10", "width": 32, "depths": (3, 9, 36, 128, 324), "lr": powers(-8, 1), "seeds": 3,
+            "train": _CPU | {"steps": 4000, "batch_size": 128}},
+    "full": {"wants": "Tiny ImageNet or ImageNet", "width": 64, "depths": (3, 9, 36, 128, 324), "lr": powers(-8, 1),
+             "seeds": 3, "train": _CPU | {"steps": 15640, "batch_size": 128}},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Curves over depth of both rules and their drifts."""
+
+    steps: int
+    seeds: int
+    curves: tuple[Curve, ...]
+    drifts: tuple[Drift, ...]
+
+
+def facts(
+    preset: str = "cpu",
+    progress: Progress | None = None,
+    *,
+    data: str | Path | None = None,
+    cache: str | Path | None = None,
+    workers: int = 2,
+) -> Facts:
+    chosen, place = PRESETS[preset], Place(data, cache, workers, progress)
+    return Facts(chosen["train"]["steps"], chosen["seeds"], *judged(place.runs(designed(chosen, place))))
+
+
+def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
+    """Every depth under both rules."""
+    width, depths = chosen["width"], chosen["depths"]
+    common = {
+        "model": "conv_resnet_bn", "optimizer": "sgd", "base_width": width, "base_depth": depths[0],
+        "data": place.images(chosen), **chosen["train"],
+    }  # fmt: skip
+    sizes = [(width, depth) for depth in depths]
+    return configurations(common, sizes, chosen["seeds"], rule=RULES, lr=chosen["lr"])
+
+
+def draw(facts: Facts, figure: Any = None) -> Any:
+    """A matplotlib figure, new or drawn into `figure`: a column a rule, then the best loss against depth."""
+    from matplotlib.figure import Figure
+
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(11, 3.6)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    curve_panels(facts.curves, facts.drifts, RULES, left)
+    panel = right.subplots()
+    for at, rule in enumerate(RULES):
+        mine = along(facts.curves, rule, "depth")
+        look = {"marker": MARKERS[at], "color": shade(at, len(RULES)), "linestyle": "--" if at == 0 else "-"}
+        panel.loglog([curve.depth for curve in mine], [curve.least for curve in mine], label=rule, **look)
+    depths = sorted({curve.depth for curve in facts.curves})
+    panel.set_xticks(depths, [str(depth) for depth in depths])
+    panel.minorticks_off()
+    panel.set(xlabel="depth L", ylabel="training loss at the best rate", title="is deeper better?")
+    panel.legend(fontsize="small")
+    return figure
