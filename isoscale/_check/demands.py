@@ -57,18 +57,16 @@ class Demands:
         fades = [starts["output"], _STILL]
         if quantity.kind == "update":
             # A scalar's step has no power of width in it: neither of its fans grows.
-            own = _STILL if quantity.role == "scalar" else moves[quantity.role or "hidden"]
-            return _hull([own, *(own + start for start in fades if quantity.fading)])
+            step = _STILL if quantity.role == "scalar" else moves[quantity.role or "hidden"]
+            return _hull([step, *(step + start for start in fades if quantity.fading)])
         if quantity.kind == "output" or quantity.fading:
             # The first steps answer to the output that they find.
             return _hull(fades if quantity.moment == "init" else [*fades, moves["output"], scaling.propagated])
-        if quantity.moment == "change":
-            return _hull([moves["input"], moves["hidden"]])
-        still = [starts["input"], starts["hidden"]]
-        if quantity.kind == "logits" and quantity.growing:
-            # A random sum over the head size, divided by the size itself.
-            still.append(starts["hidden"] + rule.attention.fan_in)
-        return _hull(still)
+        own = starts if quantity.moment == "init" else moves
+        # A random sum over the head size, divided by the size itself: all of it at initialisation, and what comes from
+        # the stream's change until queries and keys are aligned by training.
+        random = [starts["hidden"] + rule.attention.fan_in] if quantity.kind == "logits" and quantity.growing else []
+        return _hull([own["input"], own["hidden"], *random])
 
     def _depth(self, quantity: Quantity) -> Range:
         rule, scaling = self._along["depth"]

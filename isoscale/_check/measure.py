@@ -273,6 +273,7 @@ def sites_of(every: Iterable[Traced], deepest: Plan, widest: Plan) -> tuple[Site
         base_depth={name: base for name, (base, _) in deepest.depths.items()},
         growing=frozenset(module for module, sizes in heads.items() if len(sizes) > 1),
         settings={setting.name: setting for setting in widest.settings},
+        shapes={setting.name: setting.shape for setting in traced[0].plan.settings},
         names=outside(traced[0].plan.settings),
     )
     first = traced[0]

@@ -1,7 +1,7 @@
 """Where in a forward pass each quantity is read: ops by their order of execution, found in the traced graph."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -47,22 +47,26 @@ class Context:
 
     `deepening`: the streams that get more branches. `base_depth`: branches of each stream in the smallest model.
     `growing`: modules (numbers taken out) of attentions whose head size grows. `settings`: the widest model's, whose
-    roles show. `layers`: how many layers of a kind the smallest model has. `names`: its parameters outside branches,
-    see `outside`.
+    roles show; `shapes`: the smallest model's. `layers`: how many layers of a kind the smallest model has. `names`: its
+    parameters outside branches, see `outside`.
     """
 
     deepening: frozenset[str]
     base_depth: Mapping[str, int]
     growing: frozenset[str]
     settings: Mapping[str, Setting]
+    shapes: Mapping[str, tuple[int, ...]]
     layers: Mapping[Quantity, int] = field(default_factory=dict)
     names: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
-    def setting(self, own: Setting) -> Setting:
-        """The widest model's setting of the same parameter, or of the one in the same kind of place."""
-        if own.name in self.settings and alike(self.settings[own.name], own):
+    def setting(self, own: Setting, names: Collection[str]) -> Setting:
+        """The widest model's setting of the same parameter; in a model of other depth, whose parameters have other
+        `names`, of one in the same kind of place, and of the same shape in the smallest model if there is one."""
+        if own.name in self.settings and names == self.settings.keys():
             return self.settings[own.name]
-        return next((s for s in self.settings.values() if alike(s, own)), own)
+        found = [setting for setting in self.settings.values() if alike(setting, own)]
+        exact = [setting for setting in found if self.shapes.get(setting.name) == own.shape]
+        return next(iter(exact or found), own)
 
 
 def outside(settings: Iterable[Setting]) -> dict[tuple[str, int], str]:
@@ -260,7 +264,7 @@ class Finder:
 
     def quantity(self, kind: Literal["preactivation", "update"], name: str, use: Use, moment: str = "init") -> Quantity:
         own = self.settings[name]
-        wide = self.context.setting(own)
+        wide = self.context.setting(own, self.settings.keys())
         short = self.short(name)
         several = {use.kind for use in self.analysis.uses[name]}
         return Quantity(
@@ -286,7 +290,7 @@ class Finder:
         few = [
             use.node
             for name, use in self.uses()
-            if use.kind == "matrix" and self.context.setting(self.settings[name]).role == "output"
+            if use.kind == "matrix" and self.context.setting(self.settings[name], self.settings.keys()).role == "output"
         ]
         return fading(self.analysis, few)
 

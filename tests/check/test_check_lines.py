@@ -126,10 +126,27 @@ def test_what_does_not_deepen_may_not_move_with_depth() -> None:
     assert demands.of(Quantity("gradient", "init", "of w"), "depth") is None
 
 
-def test_growing_heads_start_with_smaller_logits() -> None:
+def test_logits_of_growing_heads_are_random_sums_until_they_are_trained() -> None:
     demands = Demands(get_rule("mup"), "adamw")
     assert demands.of(Quantity("logits", "init", "a", growing=True), "width") == (-0.5, 0.0)
-    assert demands.of(Quantity("logits", "change", "a", growing=True), "width") == (0.0, 0.0)
+    assert demands.of(Quantity("logits", "change", "a", growing=True), "width") == (-0.5, 0.0)
+    assert demands.of(Quantity("logits", "change", "a"), "width") == (0.0, 0.0)
+
+
+def test_what_comes_through_a_matrix_onto_few_numbers_may_fade_and_not_grow() -> None:
+    demands = Demands(get_rule("mup"), "adamw")
+    for kind in ("preactivation", "branch", "update"):
+        low, high = demands.of(Quantity(kind, "change", "x", "x", "input", fading=True), "width")
+        assert (low, high) == (-0.5, 0.0)
+        assert demands.of(Quantity(kind, "change", "x", "x", "input"), "width") == (0.0, 0.0)
+
+
+def test_an_update_of_an_update_is_a_term_of_what_changes_in_a_branch() -> None:
+    half, whole = (Demands(get_rule(name), "adamw") for name in ("depth_mup", "completep"))
+    inside = Quantity("preactivation", "change", "x", "x", "hidden", "s", deepens=True)
+    branch = Quantity("branch", "change", "x", stream="s", deepens=True)
+    assert (half.of(inside, "depth"), half.of(branch, "depth")) == ((-1.0, 0.0), (-1.5, -0.5))
+    assert whole.of(branch, "depth")[1] == -1.0
 
 
 def test_sizes_of_the_users_own_keys() -> None:
