@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from isoscale._records.extras import load
 from isoscale._records.unit import Unit
 from isoscale._sweep.batches import Train, name_of
 from isoscale._sweep.executor import Result, WorkerDied
@@ -30,20 +31,6 @@ OBJECT_STORE = 100 << 20  # bytes of shared memory where we start Ray ourselves:
 LOOK = 5.0  # seconds for which the cluster's size is believed
 
 _DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "LocalRayletDiedError")
-
-
-class MissingPackage(ValueError):
-    """An optional package is absent; the sentence has the line that installs it."""
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingPackage(
-            f"the executor ray needs Ray, which cannot be imported here ({error}): pip install 'isoscale[ray]'"
-        ) from error
-    return ray
 
 
 class RayExecutor:
@@ -78,7 +65,7 @@ class RayExecutor:
             )
         if pin and sys.platform != "linux":
             raise ValueError("pin=True: only Linux lets a process choose its cores; leave it out here")
-        self._ray = _ray()
+        self._ray = load("ray", extra="ray", purpose="the executor ray")
         self._own = not self._ray.is_initialized()
         self._needs = {"CPU": cpus, "GPU": gpus}
         self._in_flight = in_flight

@@ -59,7 +59,7 @@ def sweep(
         logs = opened.path.absolute().with_suffix(".logs")
         driver = Driver(opened, ids, logs, progress or (lambda event: None), patience)
         if driver.open_units():
-            with _logs(logs), _executor(executor, train, workers, logs, patience) as running:
+            with logs_folder(logs), opened_executor(executor, train, workers, logs, patience) as running:
                 driver.run(running)
         driver.tell("end")
         poisoned = [state for state in opened.states(ids) if state.status == "poisoned"]
@@ -104,7 +104,9 @@ def _enqueue(
 
 
 @contextmanager
-def _executor(given: Executor | None, train: Train, workers: int, logs: Path, patience: Patience) -> Iterator[Executor]:
+def opened_executor(
+    given: Executor | None, train: Train, workers: int, logs: Path, patience: Patience
+) -> Iterator[Executor]:
     """The caller's executor, which the caller closes, or one of our own for the length of the block."""
     if given is not None:
         yield given
@@ -117,7 +119,7 @@ def _executor(given: Executor | None, train: Train, workers: int, logs: Path, pa
 
 
 @contextmanager
-def _logs(folder: Path) -> Iterator[None]:
+def logs_folder(folder: Path) -> Iterator[None]:
     """The folder of logs; it goes again where nothing was written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
