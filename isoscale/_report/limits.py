@@ -17,7 +17,8 @@ def limit_chart(facts: ReportFacts, rule: RuleOverlay, limit: LimitAt) -> Chart:
     every = [each for one in rule.limits for each in (*one.curves, _as_curve(one))]
     at = [point.at for curve in every for point in curve.points] or [1.0]
     y = loss_axis(facts.metric, every)
-    widths = _ranked(limit.curves)
+    tones = width_tones(rule)
+    widths = [(curve, tones[curve.width]) for curve in sorted(limit.curves, key=lambda curve: curve.width)]
     series = [Series(f"width {curve.width}", tone, _marks(curve.points, y), line=True) for curve, tone in widths]
     series.append(Series(LIMIT, "ink", _marks(limit.points, y), line=True, dashed=True, hollow=True))
     named = [(f"{curve.width}", f"width {curve.width}", tone, curve.points) for curve, tone in widths]
@@ -41,7 +42,7 @@ def course_chart(facts: ReportFacts, rule: RuleOverlay, limit: LimitAt) -> Chart
     losses = [loss for course in limit.courses for loss in course.loss if math.isfinite(loss)] or [0.0, 1.0]
     pad = 0.06 * (max(losses) - min(losses)) or 0.1
     domain = (max(0.0, min(losses) - pad), max(losses) + pad)
-    tones = {curve.width: tone for curve, tone in _ranked(limit.curves)}
+    tones = width_tones(rule)
     series = []
     for course in limit.courses:
         marks = tuple(Mark(step, loss) for step, loss in zip(course.steps, course.loss) if math.isfinite(loss))
@@ -87,10 +88,10 @@ def _as_curve(limit: LimitAt) -> Curve:
     return Curve(0, limit.depth, limit.points)
 
 
-def _ranked(curves: Iterable[Curve]) -> list[tuple[Curve, str]]:
-    """Curves by width, each with its tone."""
-    ordered = sorted(curves, key=lambda curve: curve.width)
-    return [(curve, size_tone(rank, len(ordered))) for rank, curve in enumerate(ordered)]
+def width_tones(rule: RuleOverlay) -> dict[int, str]:
+    """The tone of each width, the same in all panels of the rule."""
+    widths = sorted({curve.width for limit in rule.limits for curve in limit.curves})
+    return {width: size_tone(rank, len(widths)) for rank, width in enumerate(widths)}
 
 
 def _marks(points: Iterable[Point], y: Axis) -> tuple[Mark, ...]:
@@ -119,11 +120,12 @@ def _tags(
 
 
 def _listed(curves: Iterable[Curve]) -> str:
-    return ", ".join(str(curve.width) for curve, _ in _ranked(curves))
+    return ", ".join(str(width) for width in sorted(curve.width for curve in curves))
 
 
 def _loss_table(facts: ReportFacts, limit: LimitAt) -> Table:
-    columns = [(f"width {curve.width}", curve.points) for curve, _ in _ranked(limit.curves)]
+    ordered = sorted(limit.curves, key=lambda curve: curve.width)
+    columns = [(f"width {curve.width}", curve.points) for curve in ordered]
     at = sorted({point.at for _, points in (*columns, ("", limit.points)) for point in points})
     rows = []
     for value in at:

@@ -11,7 +11,7 @@ from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, sl
 from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts, RuleOverlay
 from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart, regret_table
 from isoscale._report.html import Html, data, hashed, join, packed, table, tag
-from isoscale._report.limits import course_chart, distance_table, limit_chart, limit_table
+from isoscale._report.limits import course_chart, distance_table, limit_chart, limit_table, width_tones
 from isoscale._report.svg import svg
 from isoscale._report.theme import outcome_tone, size_tone, themes, variables
 from isoscale._report.typeset import number, sentence
@@ -231,7 +231,7 @@ def _limits(facts: ReportFacts, ink: _Ink) -> Html:
         return join()
     lead = (
         "Dashed: the same training at infinite width, at the depth of the panel, computed by the theory. Full: the "
-        "runs, as above. Left the loss at the end against the hyperparameter, right the loss over training."
+        "runs, as above. First the loss at the end against the hyperparameter, below it the loss over training."
     )
     return tag(
         "section",
@@ -258,11 +258,22 @@ def _limit(facts: ReportFacts, one: RuleOverlay, ink: _Ink) -> Html:
             )
         )
     parts = [tag("h3", f"{one.rule} with {one.optimizer}"), tag("p", sentence(one.sentence), class_="lead")]
-    parts += [tag("div", *panels, class_="panels")] if panels else []
+    tones = [*((f"width {width}", tone) for width, tone in width_tones(one).items()), ("limit", "ink")]
+    parts += [_lines(tones), tag("div", *panels, class_="panels")] if panels else []
     parts += [table(limit_table(facts, one))] if panels else []
     parts += [tag("p", sentence(one.away), class_="lead")] if one.away else []
     parts += [table(distance_table(facts, one))] if one.distances else []
     return tag("section", *parts)
+
+
+def _lines(tones: Iterable[tuple[str, str]]) -> Html:
+    """A legend of lines; the limit's is dashed."""
+    return tag("ul", *(
+        tag("li", Html(f'<svg viewBox="0 0 22 12" aria-hidden="true" class="t-{tone}">'
+                       f'<path d="M1,6H21"{" stroke-dasharray=" + chr(34) + "4 3" + chr(34) if tone == "ink" else ""}/>'
+                       "</svg>"), name)
+        for name, tone in tones
+    ), class_="legend")  # fmt: skip
 
 
 def _ran(facts: ReportFacts) -> Html:

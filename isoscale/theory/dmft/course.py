@@ -36,12 +36,15 @@ DIVERGED = 1e3  # a loss so many times the first one (or 1) is a divergence
 @dataclass(frozen=True, eq=False)
 class Course:
     """Mean training loss over all points, (rates, steps watched), in the limit of infinite width at one depth: inf
-    where training diverges; `error` its standard error (sampling and extrapolation)."""
+    where training diverges; `error` its standard error (sampling and extrapolation). `widest` (orders, rates) and
+    `half` are final losses at the largest width and at half of it, for the error of the best rate."""
 
     rates: tuple[float, ...]
     steps: tuple[int, ...]
     loss: Tensor
     error: Tensor
+    widest: Tensor
+    half: Tensor
 
 
 def limit_course(
@@ -96,7 +99,7 @@ def limit_course(
     better = errors.argmin(0, keepdim=True)  # where seeds scatter, extrapolation adds more noise than it takes bias
     loss = torch.where(alive, values.gather(0, better)[0], torch.inf)
     error = torch.where(alive, errors.gather(0, better)[0], torch.nan)
-    value = Course(tuple(rates), tuple(watch), loss, error)
+    value = Course(tuple(rates), tuple(watch), loss, error, losses[:, 2, :, -1], losses[:, 1, :, -1])
     return _told(value, widths)
 
 
@@ -111,17 +114,22 @@ def _told(value: Course, widths: Sequence[int]) -> Solution[Course]:
     return Solution(value, {"loss": error}, Status(kind, said if kind == "converged" else f"{said}; raise the width"))  # type: ignore[arg-type]
 
 
-def best_of(course: Course, draws: int = 400) -> tuple[float, float] | None:
-    """log2 of the eta0 of least final loss (vertex of a parabola through the three lowest) and its standard error from
-    the losses' own; None where the least is at an end of the rates."""
-    final, error = course.loss[:, -1], torch.nan_to_num(course.error[:, -1])
-    log2, inside = vertex(course.rates, final)
+def best_of(course: Course) -> tuple[float, float] | None:
+    """log2 of the eta0 of least final loss (vertex of a parabola through the three lowest) and its standard error: a
+    jackknife over batch orders, and what the last doubling of the width still moves it. None where the least is at an
+    end of the rates."""
+    log2, inside = vertex(course.rates, course.loss[:, -1])
     if not inside:
         return None
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(draws, len(final), generator=generator, dtype=torch.float64)
-    found = torch.tensor([vertex(course.rates, final + each * error)[0] for each in noise], dtype=torch.float64)
-    return log2, float((found - log2).square().mean().sqrt())
+    n = len(course.widest)
+    without = [(course.widest.sum(0) - each) / (n - 1) for each in course.widest]
+    left_out = torch.tensor([vertex(course.rates, each)[0] for each in without], dtype=torch.float64)
+    moved = vertex(course.rates, course.widest.mean(0))[0] - vertex(course.rates, course.half.mean(0))[0]
+    best = int(course.loss[:, -1].argmin())
+    known = bool(torch.isfinite(course.loss[best - 1 : best + 2, -1]).all())
+    # Beside a rate that diverges there is no parabola: the best lies anywhere within half a step of the grid.
+    coarse = 0.0 if known else math.log2(course.rates[best + 1] / course.rates[best]) / 12**0.5
+    return log2, float(((n - 1) * left_out.var(correction=0) + moved**2 + coarse**2).sqrt())
 
 
 def at_infinite_depth(
