@@ -20,6 +20,7 @@ _HOMES: dict[str, str] = {
     "Run": "isoscale._records.run",
     "Store": "isoscale._records.store",
     "Tuning": "isoscale._tune",
+    "UpdateScale": "isoscale._rules",
     "Verdict": "isoscale._transfer",
     "coord_check": "isoscale._check",
     "get_rule": "isoscale._rules",

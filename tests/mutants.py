@@ -27,6 +27,7 @@ TABLE = "tests/test_rules_table.py"
 REGIME = "tests/test_rules_regime.py"
 POWER = "tests/test_rules_power.py"
 GAUGE = "tests/laws/test_rules_algebra.py::test_power_of_two_fold_is_bitwise_the_same_run"
+RATES = "tests/laws/test_rules_rates.py::test_exponents_of_other_optimizers[muon]"
 LAW = "tests/laws/test_gauge.py::test_moving_a_power_of_two_leaves_every_bit"
 PLAN = "tests/plan/test_plan.py"
 INIT = "tests/plan/test_init.py::test_every_parameter_gets_the_base_models_rms_times_its_ratio"
@@ -50,20 +51,25 @@ MUTANTS = (
     Mutant("_rules/update.py", "else -1)", "else 0)", (TABLE,)),  # an update need not be 1/L
     Mutant("_rules/update.py", "(branch or ONE)", "ONE", (TABLE,)),  # the branch multiplier is forgotten
     Mutant("_rules/update.py", "fan_out=-backward", "fan_out=backward", (TABLE,)),
-    Mutant("_rules/update.py", "gradient if optimizer.eps else ONE", "ONE", (TABLE,)),  # eps does not follow
+    Mutant("_rules/update.py", "eps_of(optimizer.eps, gradient)", "ONE", (TABLE,)),  # eps does not follow
     Mutant("_rules/update.py", "return lr**-1", "return lr", (TABLE,)),  # the sign of decay
     Mutant("_rules/update.py", "return gradient / std", "return lr**-1", (TABLE,)),  # Adam's L2 as if decoupled
     Mutant("_rules/update.py", "readout_alignment + readout", "readout_alignment - readout", (TABLE,)),
     # The gauge.
     Mutant("_rules/optimizers.py", "return 1 + self", "return self", (GAUGE,)),  # c^2 becomes c for SGD
     Mutant("_rules/optimizers.py", "- self.parameter_degree", "+ self.parameter_degree", (GAUGE,)),
-    Mutant("_rules/optimizers.py", '"adamw", 0, 0, "decoupled"', '"adamw", 0, 0, "coupled"', (TABLE,)),
-    Mutant("_rules/gauge.py", "entry.eps / c", "entry.eps", (GAUGE,)),
-    Mutant("_rules/gauge.py", "entry.eps / c", "entry.eps * c", (GAUGE,)),
+    Mutant("_rules/optimizers.py", '"adamw", "sign", "decoupled"', '"adamw", "sign", "coupled"', (TABLE,)),
+    Mutant("_rules/gauge.py", "entry.eps / c**row", "entry.eps / ONE**row", (GAUGE,)),
+    Mutant("_rules/gauge.py", "entry.eps / c**row", "entry.eps * c**row", (GAUGE,)),
     Mutant("_rules/gauge.py", "return c**-2", "return c**-1", (GAUGE,)),
     Mutant("_rules/gauge.py", "return c**-row", "return c**row", (GAUGE,)),
     Mutant("_rules/gauge.py", "entry.std * c", "entry.std", (GAUGE,)),
     Mutant("_rules/gauge.py", "entry.multiplier / c", "entry.multiplier", (GAUGE,)),
+    # The size of a step.
+    Mutant("_rules/scales.py", "NORM**-1", "NORM", (RATES,)),  # a unit singular value as if it were large
+    Mutant("_rules/scales.py", "NORM**-1", "ONE", (RATES,)),  # Muon as if it were Adam
+    Mutant("_rules/scales.py", '"squared_norm": (2', '"squared_norm": (1', (GAUGE,)),
+    Mutant("_rules/optimizers.py", "return 0 if self.eps", "return 1 if self.eps", (GAUGE,)),
     # The named rules and what is read off them.
     Mutant("_rules/rule.py", "depth_of(-self.alpha)", "depth_of(self.alpha)", (REGIME,)),
     Mutant("_rules/rule.py", "weight.multiplier * self.branch_multiplier if", "weight.multiplier if", (TABLE,)),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from isoscale._plan.choice import names
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Attention, Structure
 from isoscale._plan.hooks import Placement, merged
@@ -65,7 +66,7 @@ def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) 
                     mend = 'plan with mode="explicit", which multiplies by a forward hook'
                 found.append(f"{branch.refusal}; the branch must shrink with depth: {mend}")
     tied = any(hook in hooked for parameter in structure.parameters.values() for hook in _modules_of(parameter.aliases))
-    if rule.entry("output", False, optimizer).multiplier.fan_in != 0 and _wider(structure) and not tied:
+    if rule.entry("output", False, names(optimizer)[0]).multiplier.fan_in != 0 and _wider(structure) and not tied:
         found += [f"{refusal}; the readout must shrink with width" for refusal in structure.refusals]
     found += [
         f"{attention.refusal}; with a head size growing from {attention.base_size} to {attention.size} the logits need "

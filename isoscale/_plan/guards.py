@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler, swa_utils
 
 from isoscale._plan.errors import PlanError
-from isoscale._plan.groups import TORCH_OPTIMIZERS
+from isoscale._plan.groups import TORCH_OPTIMIZERS, shape_factor
 from isoscale._plan.naming import listed, matched, unwrapped
 from isoscale._plan.settings import Setting
+from isoscale._rules import get_optimizer
 
 _SAME = 1e-6
 _MEND = "groups from plan.param_groups(model, lr=...)"
@@ -20,7 +21,7 @@ _MEND = "groups from plan.param_groups(model, lr=...)"
 
 def per_group(settings: Sequence[Setting], optimizer: torch.optim.Optimizer, value: float) -> list[float]:
     """`value` times each live group's planned learning-rate ratio: the list that schedulers take for `max_lr`."""
-    return [value * setting.lr for setting in _leaders(settings, optimizer.param_groups)]
+    return [value * ratio for ratio in _rates(settings, optimizer.param_groups)]
 
 
 def check_scheduler(settings: Sequence[Setting], scheduler: Any) -> None:
@@ -36,7 +37,7 @@ def check_scheduler(settings: Sequence[Setting], scheduler: Any) -> None:
             check_scheduler(settings, each)
         return
     groups = scheduler.optimizer.param_groups
-    ratios = [setting.lr for setting in _leaders(settings, groups)]
+    ratios = _rates(settings, groups)
     name = type(scheduler).__name__
     if isinstance(scheduler, lr_scheduler.OneCycleLR):
         found = [float(group["max_lr"]) for group in groups]
@@ -57,17 +58,24 @@ def check_scheduler(settings: Sequence[Setting], scheduler: Any) -> None:
     _in_ratio([float(group["lr"]) for group in groups], ratios, name, "lr", _MEND)
 
 
-def check_optimizer(settings: Sequence[Setting], optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
+def check_optimizer(settings: Sequence[Setting], optimizers: Sequence[str], optimizer: torch.optim.Optimizer) -> None:
     """Raise PlanError where the live groups are no longer in the planned ratios (lr, eps, weight decay).
 
     Call it after building the optimizer, after loading a checkpoint, and whenever in doubt: it reads, never writes.
     """
-    _check_class(optimizer_name, optimizer)
     by_name = {setting.name: setting for setting in settings}
     groups = optimizer.param_groups
     leaders = _leaders(settings, groups)
+    optimizer_name = (leaders[0].optimizer if leaders else "") or optimizers[0]
+    _check_class(optimizer_name, optimizer)
     for group, leader in zip(groups, leaders):
         members = [by_name[unwrapped_in(by_name, name)] for name in group["param_names"]]
+        foreign = [each.name for each in members if each.optimizer not in ("", optimizer_name)]
+        if foreign:
+            raise PlanError(
+                f"{listed(foreign)} is in {type(optimizer).__name__} with {leaders[0].name}, and planned for another "
+                "optimizer: its rate has other exponents. Make them with plan.optimizers(model, ...)."
+            )
         mixed = [member.name for member in members if _numbers(member) != _numbers(leader)]
         if mixed:
             raise PlanError(
@@ -75,17 +83,25 @@ def check_optimizer(settings: Sequence[Setting], optimizer_name: str, optimizer:
                 "groups with plan.param_groups(model, lr=...)."
             )
     independent = optimizer_name == "adamw_independent"
+    shaped = [_shaped(leader, group) for leader, group in zip(leaders, groups)]
     ratio = {
-        "lr": [leader.lr for leader in leaders],
+        "lr": _rates(settings, groups),
         "eps": [leader.eps for leader in leaders],
-        "weight_decay": [leader.decay / leader.lr if independent else leader.decay for leader in leaders],
+        "weight_decay": [
+            leader.decay / leader.lr if independent else leader.decay * factor
+            for leader, factor in zip(leaders, shaped)
+        ],
     }
+    if any(isinstance(group.get("eps"), tuple) for group in groups):
+        ratio.pop("eps")
     for what, ratios in ratio.items():
         # A group without decay (no_decay) is the user's choice, and SGD has no eps.
         live = [(float(group[what]), each) for group, each in zip(groups, ratios) if group.get(what)]
         _in_ratio([value for value, _ in live], [each for _, each in live], type(optimizer).__name__, what, _MEND)
     for what in ("eps", "weight_decay"):
-        _not_overruled(optimizer, what, {float(group[what]) for group in groups if what in group})
+        live_values = {group[what] for group in groups if what in group}
+        if all(isinstance(value, float | int) for value in live_values):
+            _not_overruled(optimizer, what, live_values)
 
 
 def _not_overruled(optimizer: torch.optim.Optimizer, what: str, live: set[float]) -> None:
@@ -145,6 +161,16 @@ def _leaders(settings: Sequence[Setting], groups: Iterable[Mapping[str, Any]]) -
     return found
 
 
+def _rates(settings: Sequence[Setting], groups: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The planned ratio of each live group's learning rate."""
+    return [leader.lr / _shaped(leader, group) for leader, group in zip(_leaders(settings, groups), groups)]
+
+
+def _shaped(setting: Setting, group: Mapping[str, Any]) -> float:
+    """What the optimizer itself multiplies the group's rate by for its shape, target over base (torch's Muon)."""
+    return shape_factor(setting, group["adjust_lr_fn"]) if "adjust_lr_fn" in group else 1.0
+
+
 def _several(scheduler: Any) -> bool:
     return len({id(function) for function in scheduler.lr_lambdas}) > 1
 
@@ -185,7 +211,10 @@ def _eta_min(eta_min: float, ratios: Sequence[float], name: str) -> None:
 
 def _check_class(optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
     expected = TORCH_OPTIMIZERS.get(optimizer_name)
-    if expected is None or type(optimizer) is expected:
+    if expected is None:
+        _check_scale(optimizer_name, optimizer)
+        return
+    if type(optimizer) is expected:
         return
     decoupled = bool(optimizer.defaults.get("decoupled_weight_decay"))
     if expected is torch.optim.AdamW and type(optimizer) is torch.optim.Adam and decoupled:
@@ -194,3 +223,20 @@ def _check_class(optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
         f"the plan is for {optimizer_name!r} ({expected.__name__}) and the optimizer is {type(optimizer).__name__}: "
         f"each optimizer has its own exponents. Use torch.optim.{expected.__name__}, or plan again with optimizer=..."
     )
+
+
+def _check_scale(optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
+    """Raise where an optimizer that torch does have is used under an update scale that is not its own."""
+    row = get_optimizer(optimizer_name)
+    if any("adjust_lr_fn" in group for group in optimizer.param_groups):
+        raise PlanError(
+            f"the plan is for {optimizer_name!r}, whose rates hold the shape of a matrix, and "
+            f"{type(optimizer).__name__} multiplies them by a factor for the shape too (adjust_lr_fn): it would "
+            "count twice. Plan with optimizer={'hidden': 'muon', '*': 'adamw'}, which divides torch's factor out."
+        )
+    known = {get_optimizer(name).scale for name, kind in TORCH_OPTIMIZERS.items() if type(optimizer) is kind}
+    if known and row.scale not in known:
+        raise PlanError(
+            f"the plan is for steps of scale {row.scale!r} ({optimizer_name}), and those of {type(optimizer).__name__} "
+            f"are {listed(sorted(known))}: each has its own exponents. Plan again with optimizer=..."
+        )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from isoscale._plan.analysis import Analysis
+from isoscale._plan.choice import Told, canonical
 from isoscale._plan.compose import compose, missing_logits
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Structure
@@ -22,7 +23,7 @@ from isoscale._plan.plans import Plan
 from isoscale._plan.proof import prove
 from isoscale._plan.sizes import Tracer, build_light
 from isoscale._plan.structure import describe
-from isoscale._rules import ONE, Rule, get_optimizer, get_rule
+from isoscale._rules import ONE, Rule, get_rule
 
 LARGE_BASE = 50_000_000
 """Elements of a base model above which the numeric proof is left to plan.verify."""
@@ -35,7 +36,7 @@ def plan(
     *,
     inputs: Any = None,
     rule: str = "depth_mup",
-    optimizer: str = "adamw",
+    optimizer: Told = "adamw",
     mode: Literal["fold", "explicit"] = "fold",
     roles: Mapping[str, str] | None = None,
     postnorm: Literal["refuse", "allow"] = "refuse",
@@ -48,7 +49,9 @@ def plan(
 
     build: callable(**size) -> nn.Module, in plain PyTorch; base, target: the same keys, e.g. dict(width=64, depth=4).
     inputs: an example batch (a tensor, a tuple of arguments or a dict of keyword arguments); None if the model has a
-    method `example_inputs()`. roles: overrides by glob, {"blocks.*.gate": "scalar"}.
+    method `example_inputs()`. optimizer: a name of the table, `UpdateScale("sign")` for one that is not in it, or
+    several by role or glob, {"hidden": "muon", "*": "adamw"}; the first that fits and can take the shape. roles:
+    overrides by glob, {"blocks.*.gate": "scalar"}.
     Raises PlanError (or StructureError, RuleError, UnknownName: all ValueError) with what, why and what mends it.
     Sources: arXiv 2203.03466 (width), 2309.16620 (depth), 2505.01618 (alpha = 1).
     """
@@ -66,7 +69,7 @@ class Planner:
     base: Mapping[str, Any]
     inputs: Any = None
     rule: str = "depth_mup"
-    optimizer: str = "adamw"
+    optimizer: Told = "adamw"
     mode: Literal["fold", "explicit"] = "fold"
     roles: Mapping[str, str] | None = None
     postnorm: Literal["refuse", "allow"] = "refuse"
@@ -78,10 +81,9 @@ class Planner:
 
     def plan(self, target: Mapping[str, Any]) -> Plan:
         """The plan of one target size; see `isoscale.plan`."""
-        build, base, inputs, mode, optimizer = self.build, self.base, self.inputs, self.mode, self.optimizer
+        build, base, inputs, mode, optimizer = self.build, self.base, self.inputs, self.mode, canonical(self.optimizer)
         _check_sizes(build, base, target)
         table = get_rule(self.rule)
-        get_optimizer(optimizer)
         if mode not in ("fold", "explicit"):
             raise PlanError(f"mode={mode!r}: a multiplier is either folded or explicit: mode='fold' or 'explicit'.")
         if self.postnorm not in ("refuse", "allow"):

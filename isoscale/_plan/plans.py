@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from isoscale._plan import explain, groups, guards, init, persist
+from isoscale._plan import choice, explain, groups, guards, init, persist
 from isoscale._plan.errors import PlanError
 from isoscale._plan.hooks import Hook, attach, detach
 from isoscale._plan.proof import Proof, prove
@@ -66,7 +66,8 @@ class Plan:
         *,
         lr: float,
         weight_decay: float | None = None,
-        eps: float | None = None,
+        eps: float | tuple[float, float] | None = None,
+        for_optimizer: str | None = None,
         no_decay: Sequence[str] = (),
         **other: Any,
     ) -> list[dict[str, Any]]:
@@ -79,10 +80,11 @@ class Plan:
         decay by the rate, the group's weight_decay is weight_decay / its lr (a schedule still scales both).
         no_decay: globs of names that get no weight decay ("*.bias"). other: settings without a unit (betas, momentum,
         nesterov, fused, ...), passed on. Frozen parameters are left out. Names travel as `param_names`.
+        for_optimizer: which one's parameters, where the plan has several ("muon" and "adamw").
         """
         return groups.param_groups(
             self.settings,
-            self.optimizer_name,
+            choice.one_of(for_optimizer, self._optimizers),
             model,
             lr=lr,
             weight_decay=weight_decay,
@@ -93,7 +95,20 @@ class Plan:
 
     def optimizer(self, model: nn.Module, *, lr: float, **other: Any) -> torch.optim.Optimizer:
         """The planned torch optimizer over `param_groups(model, lr=lr, **other)`."""
-        return groups.torch_optimizer(self.optimizer_name, self.param_groups(model, lr=lr, **other))
+        name = choice.one_of(other.get("for_optimizer"), self._optimizers)
+        return groups.torch_optimizer(name, self.param_groups(model, lr=lr, **other))
+
+    def optimizers(self, model: nn.Module, **each: Mapping[str, Any]) -> dict[str, torch.optim.Optimizer]:
+        """All optimizers of a plan that has several, by name: `plan.optimizers(model, muon=dict(lr=0.02), adamw=...)`.
+
+        Each gets the arguments of `param_groups`. Raises PlanError where one of the plan's is not given, or is none.
+        """
+        if set(each) != set(self._optimizers):
+            raise PlanError(
+                f"this plan's optimizers are {', '.join(self._optimizers)}, and given are {', '.join(each) or 'none'}: "
+                "give the settings of each, plan.optimizers(model, adamw=dict(lr=1e-3), ...)."
+            )
+        return {name: self.optimizer(model, for_optimizer=name, **settings) for name, settings in each.items()}
 
     # -- guarding
 
@@ -108,7 +123,7 @@ class Plan:
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Raise PlanError where the live groups' lr, eps or decay are not in the planned ratios. Reads only."""
-        guards.check_optimizer(self.settings, self.optimizer_name, optimizer)
+        guards.check_optimizer(self.settings, self._optimizers, optimizer)
 
     def per_group(self, optimizer: torch.optim.Optimizer, value: float) -> list[float]:
         """A rate of the base model as a list over live groups: `OneCycleLR(opt, max_lr=plan.per_group(opt, 3e-3))`."""
@@ -192,14 +207,16 @@ class Plan:
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> "Plan":
         """A plan from the content of its file."""
-        settings = tuple(Setting(**{**row, "shape": tuple(row["shape"])}) for row in content["settings"])
+        shaped = ({key: tuple(row.get(key, ())) for key in ("shape", "base_shape")} for row in content["settings"])
+        settings = tuple(Setting(**{**row, **shapes}) for row, shapes in zip(content["settings"], shaped))
         depths = {name: (int(base), int(now)) for name, (base, now) in content["depths"].items()}
         kept = {key: content[key] for key in ("rule", "optimizer_name", "mode", "base", "target")}
         placed = tuple(Hook(**hook) for hook in content["hooks"])
         return cls(**kept, settings=settings, hooks=placed, depths=depths, warnings=tuple(content["warnings"]))
 
     def _content(self) -> dict[str, Any]:
-        rows = [{**asdict(setting), "shape": list(setting.shape)} for setting in self.settings]
+        shapes = ({"shape": list(each.shape), "base_shape": list(each.base_shape)} for each in self.settings)
+        rows = [{**asdict(setting), **lists} for setting, lists in zip(self.settings, shapes)]
         depths = {name: list(pair) for name, pair in self.depths.items()}
         parts = {"settings": rows, "hooks": [asdict(hook) for hook in self.hooks], "depths": depths}
         return {**self._head(), **parts, "warnings": list(self.warnings)}
@@ -207,6 +224,11 @@ class Plan:
     def _head(self) -> dict[str, Any]:
         head = {"rule": self.rule, "optimizer_name": self.optimizer_name, "mode": self.mode}
         return {**head, "base": dict(self.base), "target": dict(self.target)}
+
+    @cached_property
+    def _optimizers(self) -> tuple[str, ...]:
+        """The optimizers that have a parameter, in the model's order."""
+        return tuple(dict.fromkeys(setting.optimizer or self.optimizer_name for setting in self.settings))
 
     @cached_property
     def _by_name(self) -> dict[str, Setting]:

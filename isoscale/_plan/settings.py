@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from isoscale._plan.choice import optimizer_of
 from isoscale._plan.errors import PlanError
 from isoscale._plan.facts import Parameter, Structure
 from isoscale._rules import ONE, Entry, Power, Role, Rule, fold
@@ -22,7 +23,8 @@ class Setting:
     a forward hook applies instead (mode="explicit"), `existing` what the model's own code applies already. `metric` is
     the squared weight of the parameter's gradient in the gauge-invariant norm. `exponents` holds the rule's exact
     powers as text (`n^-1 l^-1/2`). `own_init`: the rule leaves the builder's initialisation alone. `drawn`: the builder
-    draws it at random, so that two builds differ.
+    draws it at random, so that two builds differ. `optimizer` takes its steps; `base_shape` is a matrix's shape at the
+    base size (empty for others), which optimizers with a factor for the shape of their own need.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Setting:
     reason: str
     source: str
     evidence: str
+    optimizer: str = ""
+    base_shape: tuple[int, ...] = ()
 
     @property
     def init(self) -> Literal["zero", "constant", "fixed", "random"]:
@@ -91,7 +95,7 @@ def row_of(parameter: Parameter, rule: Rule, optimizer: str) -> Entry:
     inside = parameter.stream is not None
     if parameter.tail and not inside:
         raise PlanError(f"{parameter.name} is the tail of a branch but lies in no stream: its depth is unknown.")
-    return _entry(rule, parameter.role, inside, optimizer, parameter.tail)
+    return _entry(rule, parameter.role, inside, optimizer_of(optimizer, parameter), parameter.tail)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -107,7 +111,8 @@ def readout_multiplier(parameter: Parameter, rule: Rule, optimizer: str) -> Powe
     """
     if not parameter.readout or parameter.role == "output":
         return ONE
-    readout = _entry(rule, "output", False, optimizer, False).multiplier.without("fan_out")
+    name = optimizer_of(optimizer, parameter)
+    readout = _entry(rule, "output", False, name, False).multiplier.without("fan_out")
     return Power(fan_out=readout.fan_in)
 
 
@@ -184,7 +189,18 @@ def _setting(
         reason=entry.reason,
         source=entry.source,
         evidence=parameter.evidence,
+        optimizer=entry.optimizer,
+        base_shape=_base_shape(parameter),
     )
+
+
+def _base_shape(parameter: Parameter) -> tuple[int, ...]:
+    if sorted(parameter.shape) != sorted((parameter.fan_in, parameter.fan_out)):
+        return ()
+    # torch's layers have fan-out first, GPT-2's Conv1D last.
+    first = parameter.shape[0] == parameter.fan_out
+    sizes = (parameter.base_fan_out, parameter.base_fan_in)
+    return sizes if first else sizes[::-1]
 
 
 def _moved(entry: Entry, number: float) -> dict[str, float]:

@@ -14,7 +14,8 @@ Sizes = Literal["width", "depth", "both"]
 def fold(entry: Entry, by: Power | None = None) -> Entry:
     """Move the forward multiplier `by` (default: all of `entry.multiplier`) into the weight and its settings.
 
-    (m, std, lr, eps, wd) -> (m / c, c std, c^(1+k-j) lr, eps / c, wd'), c = `by`: c^2 lr for SGD, c lr for Adam.
+    (m, std, lr, eps, wd) -> (m / c, c std, c^(1+k-j) lr, eps / c, wd'), c = `by`: c^2 lr for SGD, c lr for Adam, lr for
+    K-FAC (whose damping, and Shampoo's, has the unit of a squared gradient: / c^2).
     wd' = wd / c^2 where decay joins the gradient, wd lr / lr' where the weight shrinks by lr * wd, wd / c before a
     trust ratio, wd where it shrinks by wd alone. Same function, same training trajectory (docs/theory/rules.md).
     A tail given the branch's multiplier by hand keeps m / c: times the branch's own l^-alpha that is 1.
@@ -26,7 +27,7 @@ def fold(entry: Entry, by: Power | None = None) -> Entry:
         multiplier=entry.multiplier / c,
         std=entry.std * c,
         lr=entry.lr * c**row.fold_degree,
-        eps=entry.eps / c if row.eps else entry.eps,
+        eps=entry.eps / c**row.eps_fold_degree,
         decay=entry.decay * _folded_decay(row, c),
     )
 

@@ -21,6 +21,10 @@ def reason_of(
         step = "the learning rate is left alone all the same, which is what goes wrong"
     elif optimizer.gradient_degree == 1:
         step = "the step carries the gradient's size, so the rate undoes it"
+    elif optimizer.scale == "orthogonal":
+        step = "the step's singular values are 1, so it moves a coordinate by (n_in / n_out)^1/2 and the rate undoes it"
+    elif optimizer.scale == "natural":
+        step = "a natural gradient moves the layer's output alike at every width, and its damping follows the factors"
     else:
         step = "a normalised step does not feel the gradient's size" + (
             ", so eps shrinks with it" if optimizer.eps else ""
@@ -31,4 +35,8 @@ def reason_of(
     if not scaled_depth:
         return f"{text}; nothing is scaled in depth"
     felt = "in the gradient and again in the forward pass" if optimizer.gradient_degree == 1 else "in the forward pass"
+    if optimizer.scale == "natural":
+        return (
+            f"{text}; each of L branches may move the stream by 1/L, and the natural step has undone l^-{alpha} already"
+        )
     return f"{text}; each of L branches may move the stream by 1/L, and l^-{alpha} of it is there already {felt}"

@@ -135,9 +135,10 @@ def scaling(table: Table, optimizer: Optimizer) -> Scaling:
 
 
 def _step(table: Table, role: Role, in_branch: bool, optimizer: Optimizer, delta: Fraction) -> Power:
-    """Entries of one step, dW = lr * gradient^k * std^j, under the rates the rule really gives."""
+    """Entries of one step, dW = lr * gradient^k * std^j * shape, under the rates the rule really gives."""
     weight = table.weight(role)
     branch = table.branch_multiplier if in_branch else Power()
     gradient = in_role(weight.multiplier * branch * Power(fan_out=-delta), role)
     lr = table.entry(role, in_branch, optimizer.name).lr
-    return lr * gradient**optimizer.gradient_degree * weight.std**optimizer.parameter_degree
+    size = gradient**optimizer.gradient_degree * weight.std**optimizer.parameter_degree
+    return lr * size * in_role(optimizer.shape, role)

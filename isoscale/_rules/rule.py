@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Literal
 
 from isoscale._rules.entry import Entry, Role, Weight, depth_of, in_role
-from isoscale._rules.optimizers import ONE_OF_EACH_DEGREE, OPTIMIZERS, Optimizer, get_optimizer
+from isoscale._rules.optimizers import ONE_OF_EACH_SCALE, OPTIMIZERS, Optimizer, get_optimizer
 from isoscale._rules.power import ONE, Power, exact
 from isoscale._rules.reasons import reason_of
 from isoscale._rules.regime import Scaling, scaling
@@ -27,7 +27,9 @@ class Rule:
 
     Stream: h <- h + l^-alpha f(h). Rates over width and depth are either "derived" (the largest that keep the network
     stable, per layer and optimizer) or "constant" (ratio 1). `width` and `depth` declare the regime it is meant to
-    have; the table is checked against them when built.
+    have; the table is checked against them when built. Where rates are constant that is the regime under optimizers
+    whose step does not shrink as the gradient grows: natural gradient bounds the change of the output by itself, and
+    standard parameterization is lazy under it (arXiv 2312.12226).
 
     `update_alignment` p and `readout_alignment` w are the growths n^p and n^w of sums over fan-in of an update with
     activations, and of the initial readout with changes of the features: 1 = fully aligned (law of large numbers),
@@ -54,7 +56,9 @@ class Rule:
     def __post_init__(self) -> None:
         for name in ("alpha", "update_alignment", "readout_alignment"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
-        for optimizer in ONE_OF_EACH_DEGREE:
+        for optimizer in ONE_OF_EACH_SCALE:
+            if self.width_rates == "constant" and get_optimizer(optimizer).gradient_degree < 0:
+                continue
             found = self.scaling(optimizer)
             for size, declared, derived in (
                 ("width", self.width, found.width_regime),

@@ -6,6 +6,7 @@ from fractions import Fraction
 from isoscale._rules.entry import Weight
 from isoscale._rules.optimizers import Optimizer
 from isoscale._rules.power import ONE, Power
+from isoscale._rules.scales import eps_of
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,17 @@ def largest_settings(
     """Solve multiplier * branch * dW * fan_in^p = n_out^-r / l for the learning rate.
 
     With activations Theta(1) the gradient is g = multiplier * branch * n_out^-d and a step has entries
-    dW = lr * g^k * std^j (k, j the optimizer's degrees). `readout` is the exponent of the readout's entries,
-    multiplier and std together; `branch` the branch's multiplier, None outside branches.
+    dW = lr * g^k * std^j * shape (k, j the optimizer's degrees; see `Scale`). `readout` is the exponent of the
+    readout's entries, multiplier and std together; `branch` the branch's multiplier, None outside branches.
     """
     path = weight.multiplier * (branch or ONE)
     gradient = path * Power(fan_out=-backward_exponent(readout, update_alignment))
     share = Power(fan_out=-feature_exponent(readout, readout_alignment), depth=Fraction(0 if branch is None else -1))
     step = share / (path * Power(fan_in=update_alignment))
-    lr = step / (gradient**optimizer.gradient_degree * weight.std**optimizer.parameter_degree)
-    return Settings(lr, gradient if optimizer.eps else ONE, decay_of(optimizer, lr, gradient, weight.std))
+    size = gradient**optimizer.gradient_degree * weight.std**optimizer.parameter_degree * optimizer.shape
+    lr = step / size
+    eps = ONE if optimizer.eps is None else eps_of(optimizer.eps, gradient)
+    return Settings(lr, eps, decay_of(optimizer, lr, gradient, weight.std))
 
 
 def decay_of(optimizer: Optimizer, lr: Power, gradient: Power, std: Power) -> Power:

@@ -10,8 +10,9 @@ import isoscale
 from isoscale.cli import app
 
 NAMES = [
-    "Axis", "Check", "Curve", "Plan", "Recipe", "Records", "Rule", "Run", "Store", "Tuning", "Verdict", "coord_check",
-    "get_rule", "judge", "plan", "report_facts", "search", "sweep", "train", "train_batch", "tune", "write_report",
+    "Axis", "Check", "Curve", "Plan", "Recipe", "Records", "Rule", "Run", "Store", "Tuning", "UpdateScale", "Verdict",
+    "coord_check", "get_rule", "judge", "plan", "report_facts", "search", "sweep", "train", "train_batch", "tune",
+    "write_report",
 ]  # fmt: skip
 
 COMMANDS = {
@@ -36,6 +37,7 @@ COMMANDS = {
         "address", "batch", "cpus", "executor", "gpus", "in_flight", "pin", "retry", "spec", "workers", "working_dir",
     ],
     "show": ["live", "port", "source"],
+    "export": ["every", "follow", "metric", "online", "output", "project", "source", "to"],
     "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
     "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
     "rules list": [],

@@ -5,14 +5,20 @@ Every multiplier is explicit and every setting is the rule's ratio times a base 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from reference_steps import step
 
-from isoscale._rules import Entry, Rule, fold, get_rule
+from isoscale._rules import OPTIMIZERS, Entry, Rule, fold, get_optimizer, get_rule
 
 BASE_WIDTH, BASE_DEPTH, SAMPLES, INPUTS, OUTPUTS, SEEDS = 32, 4, 4, 6, 4, 6
+EPS = {"entry": 1e-4, "norm": 1e-3, "squared_norm": 1e-3}
+FLOOR = 1e-3
+RATE = {"gradient": 0.02, "sign": 0.001, "relative": 0.01, "orthogonal": 0.02, "natural": 0.02}
+"""Of the base network, small enough for the first steps to be of first order."""
 
 
 class Net:
@@ -34,7 +40,7 @@ class Net:
             key: base_std[key] * self.at(rows_.std) * rng.normal(size=shapes[key]) for key, rows_ in self.rows.items()
         }
         self.m = {key: self.at(row.multiplier) for key, row in self.rows.items()}
-        self.moments: dict[str, tuple] = dict.fromkeys(self.w, (0.0, 0.0))
+        self.states: dict[str, list[dict]] = {key: [{} for _ in range(depth)] for key in self.w}
         data = np.random.default_rng(99)
         self.x, self.y = data.normal(size=(INPUTS, SAMPLES)), data.normal(size=(OUTPUTS, SAMPLES))
 
@@ -47,35 +53,37 @@ class Net:
             stream.append(stream[-1] + self.m["hidden"] * w @ np.tanh(stream[-1]))
         return stream, self.m["output"] * self.w["output"] @ stream[-1]
 
-    def gradients(self, stream, f) -> dict[str, np.ndarray]:
+    def factors(self, stream, f) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+        """Of every weight matrix: its inputs x and the gradients d of its outputs; its own gradient is d x^T."""
         e = (f - self.y) / SAMPLES
         b = self.m["output"] * self.w["output"].T @ e
-        g = {"output": self.m["output"] * e @ stream[-1].T, "hidden": np.empty_like(self.w["hidden"])}
+        found = {"output": [(stream[-1], self.m["output"] * e)], "hidden": []}
         for i in reversed(range(self.depth)):
             inside = np.tanh(stream[i])
-            g["hidden"][i] = self.m["hidden"] * b @ inside.T
+            found["hidden"].insert(0, (inside, self.m["hidden"] * b))
             b = b + self.m["hidden"] * (1 - inside**2) * (self.w["hidden"][i].T @ b)
-        g["input"] = self.m["input"] * b @ self.x.T
-        return g
+        found["input"] = [(self.x, self.m["input"] * b)]
+        return found
 
-    def update(self, rate: float, t: int) -> None:
+    def update(self, rate: float) -> None:
         stream, f = self.forward()
-        for key, g in self.gradients(stream, f).items():
-            row = self.rows[key]
-            if self.optimizer == "sgd":
-                step = g
-            else:
-                m, v = self.moments[key]
-                m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
-                self.moments[key] = (m, v)
-                step = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.99**t)) + 1e-4 * self.at(row.eps))
-            self.w[key] = self.w[key] - rate * self.at(row.lr) * step
+        row = get_optimizer(self.optimizer)
+        for key, factors in self.factors(stream, f).items():
+            entry, weights = self.rows[key], self.w[key] if key == "hidden" else self.w[key][None]
+            # A floor on the weight's own size has the weight's unit.
+            eps = FLOOR * self.at(entry.std) if row.floor else EPS.get(row.eps, 0.0) * self.at(entry.eps)
+            settings = rate * self.at(entry.lr), eps, 0.0
+            stepped = [
+                step(self.optimizer, w, d @ x.T, state, *settings, factors=(x, d))
+                for w, (x, d), state in zip(weights, factors, self.states[key])
+            ]
+            self.w[key] = np.stack(stepped) if key == "hidden" else stepped[0]
 
     def observe(self, rate: float, steps: int) -> dict[str, float]:
         first = {key: w.copy() for key, w in self.w.items()}
         start, f0 = self.forward()
-        for t in range(1, steps + 1):
-            self.update(rate, t)
+        for _ in range(steps):
+            self.update(rate)
         stream, _ = self.forward()
         moved = {key: self.m[key] * (self.w[key] - first[key]) for key in self.w}
         branches = [moved["hidden"][i] @ np.tanh(stream[i]) for i in range(self.depth)]
@@ -97,12 +105,17 @@ def rms(values: np.ndarray) -> float:
 @cache
 def slopes(name: str, optimizer: str, grow: str, steps: int = 3, folded: bool = False) -> Mapping[str, float]:
     """Fitted log-log slopes over width (64..512 at depth 4) or depth (8..64 at width 48), rms over seeds."""
-    rule = get_rule(name)
-    rate = {"sgd": 0.02, "adam": 0.001}[optimizer]
+    rule, rate = get_rule(name), RATE[get_optimizer(optimizer).scale]
     sizes = [(width, 4) for width in (64, 128, 256, 512)] if grow == "width" else [(48, d) for d in (8, 16, 32, 64)]
+    seeds = SEEDS
+    if optimizer not in ("sgd", "adam"):
+        # Matrix functions are dear: smaller networks, fewer of them.
+        # Inverting the four examples' covariances (K-FAC) needs the large ones: narrow networks' fluctuate.
+        smaller = {"natural": 1, "orthogonal": 4}.get(get_optimizer(optimizer).scale, 2)
+        sizes, seeds = [(w, d) if grow == "depth" else (w // smaller, d) for w, d in sizes], SEEDS // 2
     seen: dict[str, list[float]] = {}
     for width, depth in sizes:
-        runs = [Net(rule, optimizer, width, depth, seed, folded).observe(rate, steps) for seed in range(SEEDS)]
+        runs = [Net(rule, optimizer, width, depth, seed, folded).observe(rate, steps) for seed in range(seeds)]
         for key in runs[0]:
             seen.setdefault(key, []).append(np.sqrt(np.mean([run[key] ** 2 for run in runs])))
     axis = np.log([size[grow == "depth"] for size in sizes])
@@ -134,6 +147,27 @@ def test_depth_exponents(name: str, optimizer: str) -> None:
     inner = measured["hidden"] + float(rule.alpha)
     assert inner == pytest.approx(float(declared.inner_update["hidden"]), abs=TOLERANCE)
     assert measured["output"] == pytest.approx(0, abs=TOLERANCE)
+
+
+OTHERS = ["adam_atan2", "lion", "lamb", "adafactor", "muon", "shampoo", "soap", "kfac"]
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+def test_exponents_of_other_optimizers(optimizer: str) -> None:
+    """Each by its own arithmetic: the change of every layer's outputs is Theta(1) in width, 1/L of it in depth."""
+    wide, deep = slopes("mup", optimizer, "width"), slopes("depth_mup", optimizer, "depth")
+    assert [wide[role] for role in ("input", "hidden", "output")] == pytest.approx([0, 0, 0], abs=TOLERANCE)
+    assert [deep[role] for role in ("stream", "output")] == pytest.approx([0, 0], abs=TOLERANCE)
+    assert deep["hidden"] == pytest.approx(-1, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("optimizer", "taken_for"), [("muon", "adamw"), ("kfac", "sgd"), ("adafactor", "adamw")])
+def test_the_row_of_another_optimizer_is_seen(monkeypatch, optimizer: str, taken_for: str) -> None:
+    """Negative control: rates of the wrong class make some layer's change grow or vanish with width."""
+    wrong = replace(OPTIMIZERS[taken_for], name=optimizer)
+    monkeypatch.setattr("isoscale._rules.rule.get_optimizer", lambda name: wrong)
+    found = slopes.__wrapped__("mup", optimizer, "width")
+    assert max(abs(found[role]) for role in ("input", "hidden", "output")) > 0.3
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -7,7 +7,9 @@ import torch
 from toys import Toy, built, facts
 
 from isoscale._plan import PlanError
+from isoscale._plan.choice import canonical
 from isoscale._plan.compose import compose
+from isoscale._plan.groups import TORCH_OPTIMIZERS
 from isoscale._rules import OPTIMIZERS, REFUSED_OPTIMIZERS, UnknownName, get_rule
 
 BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 8}
@@ -16,7 +18,7 @@ AT_BASE = facts(BASE, BASE)
 
 
 def planned(optimizer="adamw", rule="depth_mup", structure=STRUCTURE):
-    return compose(structure, get_rule(rule), base=BASE, target=TARGET, optimizer=optimizer)
+    return compose(structure, get_rule(rule), base=BASE, target=TARGET, optimizer=canonical(optimizer))
 
 
 def of(groups: list[dict], name: str) -> dict:
@@ -103,15 +105,23 @@ def test_independent_decay_does_not_depend_on_the_rate_or_the_size(lr: float) ->
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer_of_the_table_takes_a_step(name: str) -> None:
-    plan, model = planned(name), built(0, **TARGET)
+    plan, model = planned({"hidden": "muon", "*": "adamw"} if name == "muon" else name), built(0, **TARGET)
     plan.init_(model)
-    if name in ("lion", "lamb"):
-        more = {"eps": 1e-6} if OPTIMIZERS[name].eps else {}
+    if name == "muon":
+        every = plan.optimizers(model, muon={"lr": 0.02}, adamw={"lr": 1e-3, "weight_decay": 0.1})
+        model(*model.example_inputs()).square().mean().backward()
+        for optimizer in every.values():
+            plan.check_optimizer(optimizer)
+            optimizer.step()
+        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+        return
+    more = {"eps": 1e-6} if OPTIMIZERS[name].eps else {"eps": (1e-19, 1e-3)} if OPTIMIZERS[name].floor else {}
+    if name not in TORCH_OPTIMIZERS:
         assert plan.param_groups(model, lr=1e-3, weight_decay=0.1, **more)
         with pytest.raises(PlanError, match="torch has no optimizer"):
             plan.optimizer(model, lr=1e-3, weight_decay=0.1, **more)
         return
-    optimizer = plan.optimizer(model, lr=1e-3, weight_decay=0.1)
+    optimizer = plan.optimizer(model, lr=1e-3, weight_decay=0.1, **more)
     plan.check_optimizer(optimizer)
     model(*model.example_inputs()).square().mean().backward()
     optimizer.step()
@@ -154,7 +164,9 @@ def test_frozen_parameters_and_no_decay() -> None:
 
 def test_at_base_size_there_is_one_group_with_the_users_numbers() -> None:
     for name in OPTIMIZERS:
-        eps = 1e-6 if OPTIMIZERS[name].eps else None
+        if OPTIMIZERS[name].matrices:
+            continue
+        eps = 1e-6 if OPTIMIZERS[name].eps else (1e-19, 1e-3) if OPTIMIZERS[name].floor else None
         plan = compose(AT_BASE, get_rule("depth_mup"), base=BASE, target=BASE, optimizer=name)
         model = built(0, **BASE)
         (group,) = plan.param_groups(model, lr=0.3, weight_decay=0.7, eps=eps)
