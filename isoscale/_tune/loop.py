@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from isoscale._records.records import Records
@@ -69,7 +69,7 @@ class Loop:
     regret_percent: float
     budget: float
     narrator: Narrator
-    _runs: dict[str, Records] = field(default_factory=dict)
+    batch: int
 
     def run(self, base: Size, second: Size, target: Size, store: Store, executor: Executor) -> Result:
         """Rounds of ever narrower intervals until no hyperparameter is in doubt that more runs could settle."""
@@ -125,7 +125,7 @@ class Loop:
     def _settings(self, precision: float, store: Store, executor: Executor) -> dict[str, Any]:
         return {
             "metric": self.metric, "precision": precision, "budget": self.budget, "store": store, "executor": executor,
-            "progress": self.narrator.progress, "decided": self.narrator.decided,
+            "progress": self.narrator.progress, "decided": self.narrator.decided, "batch": self.batch,
         }  # fmt: skip
 
     def _at(self, size: Size) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def keys_of(build: Build, base: Size, target: Size, inputs: Any, whole: Plan) ->
         raise TuneError(
             f"base and target are both {dict(base)}: there is nothing to carry; name the size you want in target"
         )
-    idle = [key for key in grown if _shapes(build, base) == _shapes(build, {**base, key: target[key]})]
+    idle = [key for key in grown if _same(build, base, {**base, key: target[key]}, inputs)]
     if idle:
         named = ", ".join(f"{key}={base[key]} and {key}={target[key]}" for key in idle)
         raise TuneError(
@@ -57,14 +57,26 @@ def keys_of(build: Build, base: Size, target: Size, inputs: Any, whole: Plan) ->
     return Keys(tuple(key for key in grown if key not in deep), deep)
 
 
-def _shapes(build: Build, size: Size) -> dict[str, tuple[int, ...]] | None:
-    """Parameter shapes at a size; None where that size alone cannot be built (heads must divide the width)."""
+def _same(build: Build, base: Size, other: Size, inputs: Any) -> bool:
+    """Whether two sizes make one network: equal parameters, and equal outputs (heads have no shape of their own).
+
+    A size that cannot be built alone (heads must divide the width) is another one.
+    """
     try:
-        with torch.random.fork_rng(devices=[]):
-            model = build_light(build, size)
-        return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            shapes = [
+                {name: tuple(each.shape) for name, each in build_light(build, size).named_parameters()}
+                for size in (base, other)
+            ]
+            if shapes[0] != shapes[1]:
+                return False
+            outputs = []
+            for size in (base, other):
+                torch.manual_seed(0)
+                outputs.append(build(**size).eval()(*inputs))
     except Exception:
-        return {"cannot be built with this key alone": tuple(map(hash, map(str, size.items())))}
+        return False
+    return torch.equal(*outputs)
 
 
 def _deepens(build: Build, base: Size, target: Size, key: str, inputs: Any, whole: Plan) -> bool:

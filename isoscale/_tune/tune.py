@@ -27,6 +27,7 @@ from isoscale._tune.recipe import Recipe, Tuned
 from isoscale._tune.settings import axes, held
 from isoscale._tune.sizes import Keys, check_second, keys_of, second_size, spelled
 
+UNIT = 16  # runs that are handed out together: a kill loses no more, and progress is seen between them
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -110,9 +111,10 @@ def tune(
         narrator.note(f"warning: {warning}")
     _say_data(narrator, job, whole)
     config = {"model": naming(build), "task": found.fingerprint, "rule": rule, "optimizer": optimizer, **training}
-    loop = Loop(job, config, keys, lines, metric, precision, tolerance, 100 * regret, budget, narrator)
+    loop = Loop(job, config, keys, lines, metric, precision, tolerance, 100 * regret, budget, narrator, batch=UNIT)
     began = time.perf_counter()
     with Store(store) if not isinstance(store, Store) else store as opened:
+        opened.retry()  # who runs the same command again has mended what failed
         executor = _executor(job, workers, opened)
         try:
             narrator.stage("coordinate check: does anything grow with width or depth that should not?")
