@@ -193,7 +193,7 @@ class Finder:
             done.add(use.node)
             if graph[use.node].output == 0:
                 reading = self.output(use.node, self.quantity("preactivation", name, use))
-                yield replace(reading, factor=1 / self.carried(setting))
+                yield replace(reading, factor=self.declared(setting))
 
     def ends(self, node: int) -> bool:
         """Whether nothing but views and constant factors lies between the node and the model's output."""
@@ -237,25 +237,22 @@ class Finder:
             node, setting = self.analysis.graph[use.node], self.settings[name]
             if node.output < 0 or not isinstance(node.arguments.get(use.argument), Ref):
                 continue
-            # The code's own multiplier and a hook's come after the op; at a branch's end they are part of it.
-            factor = setting.hooked * setting.existing if setting.tail else 1.0
-            factor /= self.carried(setting)
-            yield Swap(
-                self.order[use.node], use.argument, node.output, factor, self.quantity("update", name, use, "change")
-            )
+            quantity = self.quantity("update", name, use, "change")
+            yield Swap(self.order[use.node], use.argument, node.output, self.declared(setting), quantity)
 
-    def carried(self, setting: Setting) -> float:
-        """A multiplier that the parameter carries for something behind its op: 1/d of logits, a tied readout's 1/width.
+    def declared(self, setting: Setting) -> float:
+        """The multiplier that the rule's row has over the one folded into the parameter.
 
-        What the op returns shrinks by it, on purpose, and is looked at without it.
+        Times this, what the op returns has every multiplier of its row, also one that the code or a hook applies later,
+        and none that the parameter carries for something behind it (1/d of logits, a tied readout's 1/width).
         """
         if setting.own_init:
-            return 1.0
+            return setting.hooked * setting.existing if setting.tail else 1.0
         inside = setting.stream is not None
         role = role_named(setting.role)
         row = self.rule.entry(role, inside, self.optimizer, tail=setting.tail and inside)
         own = row.multiplier.at(fan_in=setting.fan_in, fan_out=setting.fan_out, depth=setting.depth)
-        return setting.multiplier * setting.hooked * setting.existing / own
+        return own / setting.multiplier
 
     def uses(self) -> Iterator[tuple[str, Use]]:
         for name, found in self.analysis.uses.items():
