@@ -15,6 +15,7 @@ from papers.bordelon2024.limit import (
     MARKS,
     Slope,
     guide,
+    log_errors,
     numbers,
     panels,
     size_axis,
@@ -108,7 +109,7 @@ def _trained(problem: Problem, depth: int, N: int, seed: int) -> dict[str, Any]:
 
 def draw(facts: Facts, figure: Any = None) -> Any:
     """A matplotlib figure, new or drawn into `figure`: losses of networks and limit, errors of f and of kernels."""
-    figure, (left, middle, right) = panels(figure, 3)
+    figure, (left, middle, right) = panels(figure, 3, 4.2, 4.2)
     shown = next(one for one in facts.each if one.activation == "relu")
     for i, (N, loss) in enumerate(zip(facts.widths, shown.losses, strict=True)):
         left.plot(loss, color=f"{0.8 - 0.55 * i / max(1, len(facts.widths) - 1):.2f}", linewidth=1.3, label=f"N = {N}")
@@ -122,9 +123,11 @@ def draw(facts: Facts, figure: Any = None) -> Any:
             label = f"{one.activation} {'Phi' if k == 1 else 'G'}: {one.slopes[k].said()}"
             right.plot(facts.widths, one.errors[k], linestyle=dashes, label=label, **style)
     for panel, title, k in ((middle, "outputs f", 0), (right, "kernels", 1)):
-        panel.set_yscale("log")
+        log_errors(panel)
         size_axis(panel, facts.widths, "width N")
         guide(panel, facts.widths, -0.5, 0.8 * min(one.errors[k][0] for one in facts.each), "N^(-1/2)")
         panel.set(ylabel="relative error of one network", title=f"{title}: exponent [95%]")
-        panel.legend(fontsize="x-small", frameon=False)
+    middle.legend(fontsize="x-small", frameon=False)
+    right.set_ylim(0.35 * min(min(one.errors[k]) for one in facts.each for k in (1, 2)), None)
+    right.legend(fontsize="x-small", frameon=False, loc="lower left")
     return figure

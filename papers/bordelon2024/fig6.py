@@ -17,6 +17,7 @@ from papers.bordelon2024.limit import (
     MARKS,
     Slope,
     guide,
+    log_errors,
     numbers,
     panels,
     size_axis,
@@ -132,7 +133,7 @@ def _sampled(problem: Problem, name: str, depths: tuple[int, ...], S: int, R: in
 
 def draw(facts: Facts, figure: Any = None) -> Any:
     """A matplotlib figure, new or drawn into `figure`: losses over training, kernels over layer time, errors over L."""
-    figure, (left, middle, right) = panels(figure, 3)
+    figure, (left, middle, right) = panels(figure, 3, 4.2, 4.2)
     shades = [f"{0.8 - 0.55 * i / max(1, len(facts.depths) - 1):.2f}" for i in range(len(facts.depths))]
     for L, loss, shade in list(zip(facts.depths, facts.losses, shades, strict=True))[:4]:
         left.plot(loss, color=shade, linewidth=1.3, label=f"L = {L}")
@@ -150,7 +151,7 @@ def draw(facts: Facts, figure: Any = None) -> Any:
         label = f"{one.activation}, {one.what}: {one.slope.said()}"
         right.plot(one.depths, one.errors, looks[one.what], color=COLOURS[one.activation], marker=MARKS[one.activation],
                    markersize=4, linewidth=1.2, label=label)  # fmt: skip
-    right.set_yscale("log")
+    log_errors(right)
     size_axis(right, sorted({L for one in facts.rates for L in one.depths}), "depth L")
     lowest = min(one.errors[0] * one.depths[0] / facts.depths[0] for one in facts.rates)
     guide(right, facts.depths, -1.0, 0.7 * lowest, "1 / L")

@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 
 from isoscale.theory.dmft import Problem, lazy_limit, solve_linear, train_networks
-from papers.bordelon2024.limit import COLOURS, Slope, guide, numbers, panels, slope_of, slope_over, squared_errors, task
+from papers.bordelon2024.limit import (
+    COLOURS,
+    Slope,
+    guide,
+    log_errors,
+    numbers,
+    panels,
+    size_axis,
+    slope_of,
+    slope_over,
+    squared_errors,
+    task,
+)  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"depth": 4, "steps": 6, "widths": (32, 64, 128), "nets": (12, 8, 4), "gamma0": (0.05, 0.1, 0.5, 1.0)},
@@ -143,9 +155,11 @@ def draw(facts: Facts, figure: Any = None) -> Any:
     first.legend(fontsize="small", frameon=False)
     second.legend(fontsize="small", frameon=False)
     for name, errors, slope, mark in zip(("f", "H at l = L", "tangent kernel K"), facts.errors, facts.slopes, "os^"):
-        third.loglog(facts.widths, errors, mark + "-", markersize=5, linewidth=1.2, label=f"{name}: {slope.said()}")
+        third.plot(facts.widths, errors, mark + "-", markersize=5, linewidth=1.2, label=f"{name}: {slope.said()}")
+    size_axis(third, facts.widths, "width N")
+    log_errors(third)
     guide(third, facts.widths, -0.5, 0.8 * min(each[0] for each in facts.errors), "N^(-1/2)")
-    third.set(xlabel="width N", ylabel="relative error of one network", title="exponent [95%]")
+    third.set(ylabel="relative error of one network", title="exponent [95%]")
     third.legend(fontsize="x-small", frameon=False)
     fourth.loglog(facts.gamma0, facts.moved, "-", color=COLOURS["linear"], linewidth=1.6, label="limit")
     label = f"N = {facts.widths[-1]}"

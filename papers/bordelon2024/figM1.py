@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from isoscale.theory.dmft import Problem, Sampling, best_rate, sample_networks, solve_linear, solve_linear_deep
-from papers.bordelon2024.limit import Slope, guide, panels, size_axis, slope_of, task
+from papers.bordelon2024.limit import Slope, guide, log_errors, panels, size_axis, slope_of, task
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"depths": (2, 4, 8), "exact": (4, 8, 16), "steps": 4, "sampling": (64, 4), "step": 1.0},
@@ -141,7 +141,7 @@ def draw(facts: Facts, figure: Any = None) -> Any:
     left.set(ylabel="log2 of the best eta0 [95%]", title="drift, octaves per doubling of depth")
     size_axis(middle, facts.depths, "depth L")
     middle.set(ylabel="|Phi(end) - Phi(0)| / |Phi(0)|", title=f"kernel movement, relu, eta0 = {RATE:g}", ylim=(0, None))
-    right.set_yscale("log")
+    log_errors(right)
     size_axis(right, facts.exact, "depth L")
     known = [case.errors[0] for case in facts.cases if case.alpha]
     guide(right, facts.exact, -1.0, 0.7 * min(known), "1 / L")

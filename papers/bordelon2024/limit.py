@@ -109,8 +109,18 @@ def size_axis(panel: Any, sizes: Sequence[int], label: str) -> None:
     panel.set_xlabel(label)
 
 
+def log_errors(panel: Any) -> None:
+    """A log axis of errors with ticks at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
 def guide(panel: Any, sizes: Sequence[int], exponent: float, at: float, text: str) -> None:
     """A dotted line of a known exponent, through `at` at the first size."""
     panel.plot(sizes, [at * (size / sizes[0]) ** exponent for size in sizes], ":", color="0.4", linewidth=1.2)
     end = (sizes[-1], at * (sizes[-1] / sizes[0]) ** exponent)
-    panel.annotate(text, end, textcoords="offset points", xytext=(-4, 6), color="0.4", fontsize="small", ha="right")
+    panel.annotate(text, end, textcoords="offset points", xytext=(0, -12), color="0.4", fontsize="small", ha="right")

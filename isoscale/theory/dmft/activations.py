@@ -51,7 +51,7 @@ def _slope(phi: Callable[[Tensor], Tensor], h: Tensor) -> Tensor:
 
 
 def _check(found: Activation) -> None:
-    grid = torch.linspace(-4.0123, 4.0456, 4001, dtype=torch.float64)
+    grid = torch.linspace(-4.0123, 4.0456, 4001, dtype=torch.float64, device="cpu")
     value = found.value(grid)
     slope = found.slope(grid, value)
     if value.shape != grid.shape or not bool(torch.isfinite(value).all() and torch.isfinite(slope).all()):

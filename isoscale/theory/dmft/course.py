@@ -69,7 +69,7 @@ def limit_course(
     """
     if len(problems) < 2 or width < 16:
         raise BadProblem(f"{len(problems)} batch orders at width {width}: the error needs two orders and width 16")
-    eta = torch.tensor(list(rates), dtype=torch.float64)
+    eta = torch.tensor(list(rates), dtype=torch.float64, device="cpu")
     widths = (width // 4, width // 2, width)
     rows, done = [], 0
     for i, problem in enumerate(problems):
@@ -123,7 +123,8 @@ def best_of(course: Course) -> tuple[float, float] | None:
         return None
     n = len(course.widest)
     without = [(course.widest.sum(0) - each) / (n - 1) for each in course.widest]
-    left_out = torch.tensor([vertex(course.rates, each)[0] for each in without], dtype=torch.float64)
+    vertices = [vertex(course.rates, each)[0] for each in without]
+    left_out = torch.tensor(vertices, dtype=torch.float64, device="cpu")
     moved = vertex(course.rates, course.widest.mean(0))[0] - vertex(course.rates, course.half.mean(0))[0]
     best = int(course.loss[:, -1].argmin())
     known = bool(torch.isfinite(course.loss[best - 1 : best + 2, -1]).all())
@@ -139,8 +140,8 @@ def at_infinite_depth(
     than two depths. With three or more, a bad fit widens the error."""
     if len(depths) < 2:
         return None
-    x, y = 1 / torch.tensor(list(depths), dtype=torch.float64), torch.tensor(list(log2), dtype=torch.float64)
-    weight = 1 / torch.tensor(list(errors), dtype=torch.float64).clamp_min(1e-3)
+    L, y, se = (torch.tensor(list(each), dtype=torch.float64, device="cpu") for each in (depths, log2, errors))
+    x, weight = 1 / L, 1 / se.clamp_min(1e-3)
     design = torch.stack([torch.ones_like(x), x], 1) * weight[:, None]
     covariance = torch.linalg.inv(design.T @ design)
     fit = covariance @ design.T @ (y * weight)

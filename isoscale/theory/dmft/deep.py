@@ -83,9 +83,9 @@ def _at_infinity(problem: Problem) -> Problem:
 
 
 def _extrapolated(problem: Problem, Ls: Sequence[int], shallow: Sequence[Limit]) -> Solution[DeepLimit]:
-    values = torch.stack([each.f for each in shallow])
-    noise = torch.tensor([float((each.spread**2).mean().sqrt()) for each in shallow], dtype=torch.float64)
-    inverse = 1 / torch.tensor(Ls, dtype=torch.float64)
+    values = torch.stack([each.f.cpu() for each in shallow])
+    noise = _row([float((each.spread**2).mean().sqrt()) for each in shallow])
+    inverse = 1 / _row(Ls)
     linear, linear_error = _fit(inverse, values, noise, 1)
     f, error, order = linear, linear_error, 1
     truncation = _rms(linear[0] - values[-1]) * float(inverse[-1] * 2)  # one order less: c_1/L times 2/L
@@ -116,7 +116,7 @@ def _extrapolated(problem: Problem, Ls: Sequence[int], shallow: Sequence[Limit])
 def _fit(inverse: Tensor, values: Tensor, noise: Tensor, order: int) -> tuple[Tensor, float]:
     """Weighted least squares of values (depths, ...) in powers of 1/L: coefficients (order + 1, ...), and the standard
     error of the constant that `noise` (depths,) implies."""
-    design = inverse[:, None] ** torch.arange(order + 1)
+    design = inverse[:, None] ** torch.arange(order + 1, device="cpu")
     weight = 1 / noise.clamp_min(1e-12 * float(values.abs().max().clamp_min(1e-300)))
     solve = torch.linalg.pinv(weight[:, None] * design) * weight
     coefficients = torch.tensordot(solve, values, dims=1)
@@ -125,3 +125,7 @@ def _fit(inverse: Tensor, values: Tensor, noise: Tensor, order: int) -> tuple[Te
 
 def _rms(x: Tensor) -> float:
     return float((x * x).mean().sqrt())
+
+
+def _row(values: Sequence[float]) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.float64, device="cpu")

@@ -66,6 +66,10 @@ def solve_fixed_point(
         raise BadProblem(
             "the fixed point is an oracle for one output, one layer a block, plain descent: use solve_limit"
         )
+    if problem.X.device.type != "cpu":
+        raise BadProblem(
+            f"the fixed point is an oracle for the CPU, the data is on {problem.X.device}: use solve_limit"
+        )
     sweep = _Sweep(problem, depth, particles, seed)
     f, iteration = sweep.simulate(), 0
     for iteration in range(1, max_iterations + 1):

@@ -200,7 +200,9 @@ class _State:
         outputs = torch.from_numpy(f)[:, :, None]
         loss = self.problem.loss_of(outputs.to(self.problem.X.device)).cpu()
         H, G, A, B = (torch.from_numpy(x) for x in (self.H, self.G, self.A[:-1], self.B[:-1]))
-        value = LinearLimit(outputs, loss, H, G, A, B, torch.linspace(0, 1, self.L + 1, dtype=torch.float64))
+        value = LinearLimit(
+            outputs, loss, H, G, A, B, torch.linspace(0, 1, self.L + 1, dtype=torch.float64, device="cpu")
+        )
         return finished(self.problem, value, end, {"f": 0.0, "loss": 0.0}, "exact to rounding")
 
 

@@ -81,7 +81,7 @@ def march(
     """
     R, M, S = h0.shape
     phi, C, P, T = problem.phi, problem.C, problem.P, problem.steps
-    eta = (torch.full((R,), problem.eta0, dtype=torch.float64) if rates is None else rates).to(h0)
+    eta = (torch.full((R,), problem.eta0, dtype=torch.float64, device=h0.device) if rates is None else rates).to(h0)
     Kx, p = problem.Kx.to(h0), problem.weights.to(h0)
     inputs = Descent(h0, problem.momentum, problem.decay)
     w: Descent | None = None

@@ -231,7 +231,7 @@ def _directions(rest: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, float]:
 
 def _gram(rows: list[Tensor], R: int) -> Tensor:
     if not rows:
-        return torch.zeros(R, 0, 0)
+        return torch.zeros(R, 0, 0, device="cpu")
     width = max(row.shape[-1] for row in rows)
     every = torch.cat([torch.nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows], dim=1)
     return torch.bmm(every, every.transpose(1, 2))

@@ -29,10 +29,12 @@ class Weights:
 
 def draw(problem: Problem, L: int, N: int, networks: int, seed: int = 0) -> Weights:
     """Gaussian weights: std 1 for W_in, w and the first of two layers, sig_w for the blocks' (outer) layer."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(networks, *shape, generator=generator, dtype=torch.float64).to(problem.X.device)
+        return torch.randn(networks, *shape, generator=generator, dtype=torch.float64, device="cpu").to(
+            problem.X.device
+        )
 
     inner = range(problem.layers_per_block - 1)
     blocks = [(*(normal(N, N) for _ in inner), problem.sig_w * normal(N, N)) for _ in range(L)]

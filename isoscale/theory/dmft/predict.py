@@ -47,7 +47,7 @@ def best_rate(
     base = sampling or Sampling(width=1024, drop=1e-3)
     batch = replace(base, replicas=base.replicas * len(grid))
     depths = (16, 32) if math.isinf(depth) else (int(depth),)
-    eta = torch.tensor(grid, dtype=torch.float64).repeat(base.replicas)
+    eta = torch.tensor(grid, dtype=torch.float64, device="cpu").repeat(base.replicas)
     found = []
     for L in depths:
         check_memory(problem, L, batch.width, batch.replicas, batch.dtype, None, base.drop > 1e-4)
@@ -56,7 +56,8 @@ def best_rate(
     losses = found[0] if len(found) == 1 else torch.where(torch.isfinite(found[1]), 2 * found[1] - found[0], torch.inf)
     mean = losses.mean(0)
     log2, inside = vertex(grid, mean)
-    parts = torch.tensor([vertex(grid, each)[0] for each in losses], dtype=torch.float64)
+    vertices = [vertex(grid, each)[0] for each in losses]
+    parts = torch.tensor(vertices, dtype=torch.float64, device="cpu")
     error = float(parts.std() / base.replicas**0.5) if base.replicas > 1 else math.nan
     value = BestRate(log2, tuple(grid), tuple(float(x) for x in mean))
     if not inside:

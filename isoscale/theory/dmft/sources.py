@@ -28,10 +28,10 @@ class Gaussian:
 
     def __init__(self, R: int, S: int, seed: int) -> None:
         self.R, self.S = R, S
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator("cpu").manual_seed(seed)
 
     def draw(self, k: int) -> Tensor:
-        return torch.randn(self.R, k, self.S, generator=self._generator, dtype=torch.float64)
+        return torch.randn(self.R, k, self.S, generator=self._generator, dtype=torch.float64, device="cpu")
 
     def sentence(self) -> str:
         return ""
@@ -48,7 +48,7 @@ class Frame:
         if S < 2 or S & (S - 1):
             raise ValueError(f"width {S} is no power of two: srht rotates by Hadamard matrices; use mode='iid' or 2^k")
         self.R, self.S, self.frames = R, S, 0
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator("cpu").manual_seed(seed)
         self._next = S
         # H_S = H_left (x) H_right: two small products instead of log2(S) passes over memory.
         half = S.bit_length() // 2
@@ -59,17 +59,17 @@ class Frame:
         while k > 0:
             if self._next == self.S:
                 self.frames, self._next = self.frames + 1, 0
-                bits = torch.randint(0, 2, (3, self.R, 1, self.S), generator=self._generator)
+                bits = torch.randint(0, 2, (3, self.R, 1, self.S), generator=self._generator, device="cpu")
                 self._signs = (2 * bits - 1).double()
-                self._order = torch.randperm(self.S, generator=self._generator)
+                self._order = torch.randperm(self.S, generator=self._generator, device="cpu")
             take = min(k, self.S - self._next)
             drawn.append(self._columns(self._order[self._next : self._next + take]))
             self._next, k = self._next + take, k - take
         return torch.cat(drawn, dim=1)
 
     def _columns(self, index: Tensor) -> Tensor:
-        x = torch.zeros(self.R, len(index), self.S, dtype=torch.float64)
-        x[:, torch.arange(len(index)), index] = math.sqrt(self.S)
+        x = torch.zeros(self.R, len(index), self.S, dtype=torch.float64, device="cpu")
+        x[:, torch.arange(len(index), device="cpu"), index] = math.sqrt(self.S)
         for sign in self._signs:
             x = self._rotate(sign * x)
         return x
@@ -121,7 +121,7 @@ class Sobol:
 
 
 def _hadamard(n: int) -> Tensor:
-    H = torch.ones(1, 1, dtype=torch.float64)
+    H = torch.ones(1, 1, dtype=torch.float64, device="cpu")
     while len(H) < n:
         H = torch.cat([torch.cat([H, H], 1), torch.cat([H, -H], 1)]) / math.sqrt(2)
     return H

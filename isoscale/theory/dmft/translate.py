@@ -97,7 +97,7 @@ def problem_of(
     P = len(X)
     if P * T > MOST:
         raise BadProblem(f"{T} steps on {P} examples: the sample weights alone are {P * T:,} numbers, at most {MOST:,}")
-    weights = torch.zeros(T, P, dtype=torch.float64)
+    weights = torch.zeros(T, P, dtype=torch.float64, device="cpu")
     for t, batch in enumerate(order):
         weights[t] = 1 / P if batch is None else torch.bincount(batch, minlength=P).double() / len(batch)
     alpha = float(get_rule(str(config["rule"])).alpha)
@@ -112,7 +112,7 @@ def problem_of(
         lam=deeper ** (2 * alpha - 1) if alpha else 1.0,
         input_lam=X.shape[1] / config["base_width"], sig_w=0.0 if config["zero_init"] else 1.0,
         momentum=config["momentum"], decay=config["lr"] * config["gamma0"] ** 2 * config["weight_decay"],
-        batches=weights.to(X.device), schedule=torch.tensor(list(schedule), dtype=torch.float64),
+        batches=weights.to(X.device), schedule=torch.tensor(list(schedule), dtype=torch.float64, device="cpu"),
     )  # fmt: skip
 
 
