@@ -156,5 +156,6 @@ def draw(facts: Facts, figure: Any = None) -> Any:
     lowest = min(one.errors[0] * one.depths[0] / facts.depths[0] for one in facts.rates)
     guide(right, facts.depths, -1.0, 0.7 * lowest, "1 / L")
     right.set(ylabel="relative error against L = infinity", title="exponent in L [interval]")
-    right.legend(fontsize="x-small", frameon=False)
+    right.set_ylim(0.02 * min(min(one.errors) for one in facts.rates), None)
+    right.legend(fontsize="x-small", frameon=False, loc="lower left")
     return figure
