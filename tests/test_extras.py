@@ -10,8 +10,11 @@ from subprocess import PIPE
 
 import pytest
 
+from isoscale._export import export
 from isoscale._records.extras import MissingPackage, load
+from isoscale._records.records import Records
 from isoscale._records.run import Run
+from isoscale._records.store import Store
 from isoscale._sweep.cores import pinned
 from isoscale._sweep.executor import UnitFailed
 from isoscale._sweep.local import WorkerStartError
@@ -37,6 +40,16 @@ def test_an_absent_package_is_named_with_the_line_that_installs_it(
         RayExecutor(train)
     with pytest.raises(MissingPackage, match=r"sample needs optuna, .*pip install 'isoscale\[optuna\]'"):
         sample(train, BASE, SPACE, store=tmp_path / "a.sqlite", trials=1)
+    records = Records([Run(CONFIG, {"train_loss": 1.0})])
+    packages = {
+        "wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard.summary.writer.record_writer",
+        "optuna": "optuna", "parquet": "polars",
+    }  # fmt: skip
+    monkeypatch.setenv("TRACKIO_DIR", "")  # which the export sets
+    for to, package in packages.items():
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingPackage, match=r"an export to .* needs .*pip install 'isoscale\[(exports|optuna)\]'"):
+            export(records, to, tmp_path / to)
     assert load("math", extra="none", purpose="this") is math
 
 
@@ -68,6 +81,25 @@ def test_a_span_is_from_low_to_high() -> None:
 def test_impossible_numbers_are_refused_before_anything_starts(wrong: dict) -> None:
     with pytest.raises(ValueError, match="a unit takes some cpus or gpus"):
         RayExecutor(train, **wrong)
+
+
+def test_mistakes_of_an_export_are_told(tmp_path: Path) -> None:
+    records = Records([Run(CONFIG, {"train_loss": 1.0})])
+    with pytest.raises(ValueError, match="can be exported to wandb, trackio"):
+        export(records, "mlflow", tmp_path / "a")
+    with pytest.raises(ValueError, match="no finished runs"):
+        export(Records(()), "csv", tmp_path / "a.csv")
+    Store(tmp_path / "runs.sqlite").close()
+    for to in ("csv", "optuna"):
+        with pytest.raises(ValueError, match="perhaps a store of runs: choose another --output"):
+            export(records, to, tmp_path / "runs.sqlite")
+    with pytest.raises(ValueError, match="is a folder: csv writes a file"):
+        export(records, "csv", tmp_path)
+    for name in ("../up", "", "-x", "a b", "x" * 101):
+        with pytest.raises(ValueError, match="is not a plain name"):
+            export(records, "wandb", tmp_path / "w", project=name)
+    assert export(records, "csv", tmp_path / "a.csv").added == 1
+    assert len(Records.from_csv(tmp_path / "a.csv")) == 1
 
 
 # -- what a worker of a cluster does -----------------------------------------------------------------------------------

@@ -18,6 +18,10 @@ NEEDED = ("rule", "optimizer", "width", "depth", "seed")
 WHOLE = ("width", "depth", "seed")
 FACTS = ("status", "diverged_at", "steps_done", "flops", "seconds")
 PREFIXES = ("config", "metrics", "data", "versions")
+TRACKER = frozenset(
+    ("Name", "State", "Notes", "User", "Tags", "Created", "Updated", "Runtime", "Sweep", "ID", "Hostname", "Group")
+)
+"""Columns that the table of Weights & Biases adds to the user's own: they say nothing about the training."""
 SHOWN = 30
 LONGEST_CELL = 1 << 24
 
@@ -104,6 +108,11 @@ def _lay_out(
         if old not in header
     ]
     kinds = [_kind(columns.get(title, title), metrics) for title in header]
+    if {"Name", "State"} <= set(header):
+        kinds = [
+            ("tracker", name) if title in TRACKER - set(columns) else (kind, name)
+            for title, (kind, name) in zip(header, kinds, strict=True)
+        ]
     names = tuple(name for _, name in kinds)
     for at, name in enumerate(names):
         if not name:
@@ -122,6 +131,7 @@ def _lay_out(
         mistakes.append(f'row 1: no column that ends in "loss": a run is judged by one{_near("train_loss", header)}')
     places = {kind: tuple(at for at, (own, _) in enumerate(kinds) if own == kind) for kind in (*PREFIXES, "facts")}
     facts = {names[at]: at for at in places["facts"]}
+    facts |= {name: at for at, (kind, name) in enumerate(kinds) if (kind, name) == ("tracker", "State")}
     labels = {at: kinds[at][0] for kind in ("data", "versions") for at in places[kind]}
     return _Layout(names, places["config"], places["metrics"], facts, labels), mistakes
 
@@ -161,7 +171,7 @@ def _read_row(cells: Sequence[str], layout: _Layout, constants: Config, mistakes
     facts = {
         name: _read_number(name, cells[at], mistakes)
         for name, at in layout.facts.items()
-        if cells[at] and name != "status"
+        if cells[at] and name not in ("status", "State")
     }
     status = _read_status(cells, layout, numbers, mistakes)
     if len(mistakes) > before:
@@ -190,6 +200,12 @@ def _read_status(
         mistakes.append(f'column status: {said!r} is neither "finished" nor "diverged"')
     losses = [value for name, value in numbers.items() if name.endswith("loss")]
     diverged = not losses or not all(map(math.isfinite, losses))
+    state = cells[layout.facts["State"]] if "State" in layout.facts else "finished"
+    if diverged and state != "finished" and not said:
+        mistakes.append(
+            f"column State: {state[:60]!r} without a finite loss: that run did not end, which is not the same as "
+            "that it diverged; export finished runs only, or say diverged in a column status"
+        )
     if said == "finished" and diverged:
         mistakes.append("column status: finished, but no loss is a finite number")
     return "diverged" if said == "diverged" or diverged else "finished"
@@ -272,7 +288,8 @@ def _write_value(name: str, value: Any) -> str:
         if name in ("rule", "optimizer"):
             return value
         plain = value and value == value.strip() and _read_value(value) == value
-        return value if plain and isinstance(_read_value(value), str) else json.dumps(value)
+        obeyed = not value.isprintable() or value[:1] in "=+-@"  # by a terminal, or as a formula by a spreadsheet
+        return value if plain and not obeyed and isinstance(_read_value(value), str) else json.dumps(value)
     if value is None or isinstance(value, bool | list | tuple):
         return json.dumps(value)
     return repr(value)

@@ -12,7 +12,7 @@ import typer
 
 import isoscale
 from isoscale._records.wording import printable
-from isoscale.cli import cite, demo, planning, runs, scaling, theory, tune
+from isoscale.cli import cite, demo, export, planning, runs, scaling, theory, tune
 
 LOG = Path("isoscale-error.log")
 USAGE, FAILED, INTERRUPTED = 64, 70, 130
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (cite, demo, planning, runs, scaling, theory, tune):
+for room in (cite, demo, export, planning, runs, scaling, theory, tune):
     room.register(app)
 
 

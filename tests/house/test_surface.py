@@ -10,9 +10,9 @@ import isoscale
 from isoscale.cli import app
 
 NAMES = [
-    "Axis", "Check", "Curve", "Plan", "Recipe", "Records", "Rule", "Run", "Store", "Tuning", "UpdateScale", "Verdict",
-    "coord_check", "get_rule", "judge", "plan", "report_facts", "search", "sweep", "train", "train_batch", "tune",
-    "write_report",
+    "Axis", "Check", "Curve", "Plan", "Recipe", "Records", "Rule", "Run", "Span", "Store", "Tuning", "UpdateScale",
+    "Verdict", "coord_check", "export", "get_rule", "judge", "plan", "report_facts", "sample", "search", "sweep",
+    "train", "train_batch", "tune", "write_report",
 ]  # fmt: skip
 
 COMMANDS = {
