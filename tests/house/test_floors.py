@@ -19,8 +19,18 @@ ROOMS = {
     "executors": {"_sweep", "_records"},
     "theory": {"_rules", "_records"},
     "cli": {
-        "_check", "_rules", "_records", "_plan", "_train", "_sweep", "_transfer", "_report", "_export", "theory", "_tune",
-    },  # fmt: skip
+        "_check",
+        "_rules",
+        "_records",
+        "_plan",
+        "_train",
+        "_sweep",
+        "_transfer",
+        "_report",
+        "_export",
+        "theory",
+        "_tune",
+    },
 }
 DOORS = {("_check", "_plan")}
 """(room, other): imports of the other room's names go through its `__init__`, never to the modules inside."""
