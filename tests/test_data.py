@@ -13,9 +13,11 @@ import torch
 from isoscale._train.data import BUILTIN, READERS, DataError, load
 from isoscale._train.data.builtin import teacher, text
 from isoscale._train.data.dataset import from_arrays
+from isoscale._train.data.imagenet import small
 
 CONTEXT = 4
-CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "tokens": 50, "image_folder": 2, "npz": 3}
+CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "tokens": 50, "image_folder": 2, "npz": 3,
+           "tiny_imagenet": 2, "imagenet": 2}  # fmt: skip
 
 
 def write_cifar(folder: Path, names: list[str], key: str) -> None:
@@ -71,6 +73,32 @@ def write_image_folder(folder: Path) -> Path:
     return folder
 
 
+def write_tiny_imagenet(folder: Path) -> Path:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: the reader of images cannot run")
+    rng = np.random.default_rng(0)
+    (folder / "val" / "images").mkdir(parents=True)
+    lines = []
+    for at, synset in enumerate(("n01443537", "n01629819")):
+        (folder / "train" / synset / "images").mkdir(parents=True)
+        for place in (f"train/{synset}/images/{synset}_0.JPEG", f"val/images/val_{at}.JPEG"):
+            image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / place)
+        lines.append(f"val_{at}.JPEG\t{synset}\t0\t32\t44\t62")
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_imagenet(folder: Path) -> Path:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: the reader of images cannot run")
+    rng = np.random.default_rng(0)
+    for split, sides in (("train", (50, 40)), ("val", (33, 70))):
+        for synset, name in (("n01440764", "n01440764_10026"), ("n01443537", "n01443537_2")):
+            (folder / split / synset).mkdir(parents=True)
+            pixels = rng.integers(0, 256, (*sides, 3), dtype=np.uint8)
+            grey = split == "val" and synset == "n01443537"
+            image.fromarray(pixels[..., 0] if grey else pixels).save(folder / split / synset / f"{name}.JPEG")
+    return folder
+
+
 def write_npz(path: Path) -> Path:
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.normal(size=(9, 5)), "y_train": np.arange(9) % 3, "x_test": rng.normal(size=(3, 5))}
@@ -85,6 +113,8 @@ WRITERS = {
     "tokens": write_tokens,
     "image_folder": write_image_folder,
     "npz": write_npz,
+    "tiny_imagenet": write_tiny_imagenet,
+    "imagenet": write_imagenet,
 }
 
 
@@ -171,7 +201,7 @@ def test_noise_in_place_of_a_file_is_an_error_of_ours(name, tmp_path) -> None:
         file.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"npz", "image_folder"}))
+@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"npz", "image_folder", "imagenet", "tiny_imagenet"}))
 def test_a_missing_file_is_named(name, tmp_path) -> None:
     path = WRITERS[name](tmp_path / "data")
     for file in files_of(path):
@@ -323,3 +353,27 @@ def test_text_is_characters_and_its_windows_follow_the_context() -> None:
 def test_own_arrays_make_a_data_set() -> None:
     data = from_arrays("mine", "0" * 64, "vector", np.eye(3), np.ones((3, 2)), np.eye(3), np.ones((3, 2)))
     assert (data.outputs, data.y_train.dtype) == (2, torch.float32)
+
+
+def test_tiny_imagenet_takes_the_held_out_classes_from_its_notes(tmp_path) -> None:
+    path = write_tiny_imagenet(tmp_path / "data")
+    assert fresh(path).y_test.tolist() == [0, 1]
+    notes = path / "val" / "val_annotations.txt"
+    whole = notes.read_text()
+    notes.write_text(whole.replace("val_0.JPEG\tn01443537", "val_0.JPEG\tn01629819"))
+    assert fresh(path).y_test.tolist() == [1, 1]
+    notes.write_text(whole.replace("n01443537", "n00000000"))
+    with pytest.raises(DataError, match="line 1: 'n00000000' is no synset of train/"):
+        fresh(path)
+
+
+def test_imagenet_pictures_of_any_size_become_squares_in_colour(tmp_path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = write_imagenet(tmp_path / "data")
+    assert fresh(path).inputs == (3, 32, 32)
+    wide = np.zeros((64, 128, 3), dtype=np.uint8)
+    wide[:, 32:64, 0], wide[:, 64:96, 1] = 200, 100  # the middle square is red beside green, black lies outside
+    image.fromarray(wide).save(path / "train" / "n01440764" / "wide.png")
+    pixels = small(path / "train" / "n01440764" / "wide.png")
+    assert pixels[:, :16].reshape(-1, 3).tolist() == [[200, 0, 0]] * 512
+    assert pixels[:, 16:].reshape(-1, 3).tolist() == [[0, 100, 0]] * 512

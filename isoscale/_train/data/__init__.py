@@ -21,6 +21,7 @@ from isoscale._train.data.files import (
     read_image_folder,
     read_npz,
 )
+from isoscale._train.data.imagenet import is_imagenet, is_tiny_imagenet, read_imagenet, read_tiny_imagenet
 from isoscale._train.data.tokens import is_tokens, read_tokens
 
 __all__ = ["BUILTIN", "READERS", "DataError", "Dataset", "Reader", "load"]
@@ -50,6 +51,13 @@ READERS = (
     Reader("cifar10", "a folder with data_batch_1 to data_batch_5 and test_batch", is_cifar10, read_cifar10),
     Reader("mnist", "a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...", is_idx, read_idx),
     Reader("tokens", "a folder with train.bin and val.bin of uint16 tokens", is_tokens, read_tokens),
+    Reader(
+        "tiny_imagenet",
+        "a folder with train/<synset>/images and val/val_annotations.txt",
+        is_tiny_imagenet,
+        read_tiny_imagenet,
+    ),
+    Reader("imagenet", "a folder with train/<synset>/*.JPEG and val/<synset>/*.JPEG", is_imagenet, read_imagenet),
     Reader("image_folder", "a folder with train/<class>/*.png and test/...", is_image_folder, read_image_folder),
     Reader("cifar100", "a folder with the files train and test", is_cifar100, read_cifar100),
 )

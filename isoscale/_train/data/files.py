@@ -4,6 +4,7 @@ import gzip
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,15 @@ def read_image_folder(path: Path, context: int) -> Dataset:
     return from_arrays(path.name, sha256, "image", x_train, y_train, x_test, y_test, outputs=len(classes))
 
 
-def labelled(folder: Path, classes: list[str]) -> tuple[Array, Array, list[Path]]:
+def labelled(
+    folder: Path, classes: list[str], read: Callable[[Path], Array] | None = None
+) -> tuple[Array, Array, list[Path]]:
     """The pictures of a split, channels first, their classes and their files."""
     listed = [(file, i) for i, name in enumerate(classes) for file in pictures_in(folder / name)]
     if not listed:
         raise DataError(f"{folder}: no .png, .jpg or .jpeg file in any class")
     files = [file for file, _ in listed]
-    pictures = [picture(file) for file in files]
+    pictures = [(read or picture)(file) for file in files]
     for file, pixels in zip(files, pictures, strict=True):
         if pixels.shape != pictures[0].shape:
             raise DataError(
