@@ -15,6 +15,7 @@ from scipy import stats
 from isoscale import Records
 from papers.bordelon2024 import longer
 from papers.bordelon2024.campaign import Place, Progress
+from papers.bordelon2024.finding import Finding, sign
 from papers.bordelon2024.ink import MARKERS, NAMES, shade
 
 RULES = longer.RULES
@@ -91,6 +92,17 @@ def slope(depths: Sequence[int], logs: Any) -> tuple[float, float, float]:
     slopes = (x - x.mean()) @ (logs - logs.mean(0)) / ((x - x.mean()) ** 2).sum()
     half = stats.t.ppf(0.975, len(slopes) - 1) * slopes.std(ddof=1) / len(slopes) ** 0.5
     return float(slopes.mean()), float(slopes.mean() - half), float(slopes.mean() + half)
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What was asked, and what came out."""
+    return tuple(
+        sign(
+            f"{row.rule}, {row.epochs} epochs: depth helps the tuned {METRICS[row.metric]}", row.low, row.high,
+            f"{row.gain:+.1f}% [{row.low:+.1f}, {row.high:+.1f}] per doubling of depth", positive=False,
+        )
+        for row in facts.rows
+    )  # fmt: skip
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:

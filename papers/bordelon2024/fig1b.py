@@ -17,7 +17,8 @@ from scipy import stats
 
 from isoscale import Records
 from papers.bordelon2024 import fig1
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged
+from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, judged
+from papers.bordelon2024.finding import Finding, Outcome, sign
 from papers.bordelon2024.ink import MARKERS, along, curve_panel, room_below, said, shade
 
 PRESETS = fig1.PRESETS
@@ -75,17 +76,14 @@ def facts(
 
 def designed(chosen: Mapping[str, Any], place: Place, beta: float) -> list[dict[str, Any]]:
     """Figure 1's depths under both its rules, and `mup` with the constant that fits the largest depth below it."""
-    depths, width = chosen["depths"], chosen["widths"][0]
-    common = {
-        "model": "conv_resnet", "optimizer": "sgd", "base_width": width, "base_depth": depths[0],
-        "data": place.images(chosen), **chosen["train"],
-    }  # fmt: skip
-    sizes = [(width, depth) for depth in depths]
-    shallow = configurations(common, sizes, chosen["seeds"], rule=("mup", "depth_mup"), lr=chosen["lr"])
+    shallow = [*fig1.over_depth(chosen, place, "mup"), *fig1.over_depth(chosen, place, "depth_mup")]
     # muP in width has no exponent of depth: the constant alone says where it was matched.
-    return shallow + configurations(
-        common | {"beta": beta}, sizes[:-1], chosen["seeds"], rule=("mup",), lr=chosen["lr"]
-    )
+    deep = [
+        config | {"beta": beta}
+        for config in fig1.over_depth(chosen, place, "mup")
+        if config["depth"] < chosen["depths"][-1]
+    ]
+    return shallow + deep
 
 
 def name_of(config: Mapping[str, Any]) -> str:
@@ -122,6 +120,33 @@ def percent(difference: Any) -> tuple[float, float, float]:
     half = float(stats.t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / len(difference) ** 0.5)
     low, middle, high = (100 * math.expm1(each) for each in (mean - half, mean, mean + half))
     return middle, low, high
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What was said in the review, and what came out."""
+    found = []
+    for each in facts.gaps[:-1]:
+        found.append(
+            sign(
+                f"matched at the largest depth, sp and mup train slower at depth {each.depth} and the same rate",
+                each.shared_low, each.shared_high,
+                f"{each.shared:+.0f}% [{each.shared_low:+.0f}, {each.shared_high:+.0f}]", positive=True,
+            )
+        )  # fmt: skip
+    for each in facts.gaps[:-1]:
+        gone: Outcome = "cannot tell"
+        if each.tuned_low > 0:
+            gone = "does not hold"
+        elif each.tuned_high < each.shared:
+            gone = "holds"
+        found.append(
+            Finding(
+                f"the gap at depth {each.depth} is one of learning rate: a higher rate closes it", gone,
+                f"each at its own best rate {each.tuned:+.0f}% [{each.tuned_low:+.0f}, {each.tuned_high:+.0f}], theirs "
+                f"{each.octaves:g} octaves higher",
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:

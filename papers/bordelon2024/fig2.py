@@ -10,28 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
+from papers.bordelon2024.finding import Finding, moves, of, stays
 from papers.bordelon2024.ink import MARKERS, along, curve_panels, shade
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"data": "digits", "width": 2, "depths": (1, 2), "lr": powers(-6, -3), "seeds": 2,
+    "smoke": {"data": "digits", "width": 2, "depths": (1, 2), "lr": powers(-6, -3), "seeds": 2, "dear": 2,
               "train": _CPU | {"steps": 3, "batch_size": 16}},
-    "cpu": {"data": "digits", "width": 8, "depths": (2, 8, 32, 128), "lr": powers(-8, -1), "seeds": 3,
-            "train": _CPU | {"steps": 40, "batch_size": 32}},
+    "cpu": {"data": "digits", "width": 8, "depths": (2, 8, 32, 128), "lr": powers(-5, -1), "seeds": 3, "dear": 2,
+            "train": _CPU | {"steps": 25, "batch_size": 32}},
     "gpu": {"wants": "CIFAR-10", "width": 32, "depths": (3, 9, 36, 128, 324), "lr": powers(-8, 1), "seeds": 3,
-            "train": _CPU | {"steps": 4000, "batch_size": 128}},
+            "dear": 3, "train": _CPU | {"steps": 4000, "batch_size": 128}},
     "full": {"wants": "Tiny ImageNet or ImageNet", "width": 64, "depths": (3, 9, 36, 128, 324), "lr": powers(-8, 1),
-             "seeds": 3, "train": _CPU | {"steps": 15640, "batch_size": 128}},
+             "seeds": 3, "dear": 3, "train": _CPU | {"steps": 15640, "batch_size": 128}},
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Curves over depth of both rules and their drifts."""
+    """Curves over depth of both rules and their drifts; `deep_seeds` at the largest depth."""
 
     steps: int
     seeds: int
+    deep_seeds: int
     curves: tuple[Curve, ...]
     drifts: tuple[Drift, ...]
 
@@ -45,7 +47,8 @@ def facts(
     workers: int = 2,
 ) -> Facts:
     chosen, place = PRESETS[preset], Place(data, cache, workers, progress)
-    return Facts(chosen["train"]["steps"], chosen["seeds"], *judged(place.runs(designed(chosen, place))))
+    records = place.runs(designed(chosen, place))
+    return Facts(chosen["train"]["steps"], chosen["seeds"], chosen["dear"], *judged(records))
 
 
 def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
@@ -55,8 +58,27 @@ def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
         "model": "conv_resnet_bn", "optimizer": "sgd", "base_width": width, "base_depth": depths[0],
         "data": place.images(chosen), **chosen["train"],
     }  # fmt: skip
-    sizes = [(width, depth) for depth in depths]
-    return configurations(common, sizes, chosen["seeds"], rule=RULES, lr=chosen["lr"])
+    found = []
+    for depth in depths:
+        seeds = chosen["dear"] if depth == depths[-1] else chosen["seeds"]
+        found += configurations(common, [(width, depth)], seeds, rule=RULES, lr=chosen["lr"])
+    return found
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What the paper claims, and what came out."""
+    mine = along(facts.curves, "depth_mup", "depth")
+    first, last = mine[0].least, mine[-1].least
+    deeper = Finding(
+        "deeper is better", "holds" if last < first else "does not hold",
+        f"tuned, {mine[0].depth} blocks reach {first:.3f}, {mine[-1].depth} reach {last:.3f}",
+    )  # fmt: skip
+    return (
+        stays("with BatchNorm and 1/sqrt(L) the best learning rate stays to the largest depth",
+              of(facts.drifts, "depth_mup", "depth")),
+        moves("without 1/sqrt(L) it moves with depth", of(facts.drifts, "mup", "depth")),
+        deeper,
+    )  # fmt: skip
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:

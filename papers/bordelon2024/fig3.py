@@ -15,6 +15,7 @@ from scipy import stats
 
 from isoscale import Records
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, Size, configurations, cross, judged, powers
+from papers.bordelon2024.finding import Finding, Outcome, moves, stays
 from papers.bordelon2024.ink import LETTER, MARKERS, along, curve_panel, room_below, said, shade
 
 SCHEDULES = ("constant", "linear", "cosine")
@@ -23,8 +24,8 @@ _CPU = {"warmup": 0.1, "evaluations": 1}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "widths": (8, 16), "depths": (1, 2), "lr": powers(-8, -5), "seeds": 2,
               "train": _CPU | {"steps": 3, "batch_size": 16, "patch": 4}},
-    "cpu": {"data": "digits", "widths": (16, 32, 64), "depths": (2, 4, 12), "lr": powers(-10, -4), "seeds": 3,
-            "train": _CPU | {"steps": 80, "batch_size": 32}},
+    "cpu": {"data": "digits", "widths": (16, 32, 48), "depths": (2, 4, 8), "lr": powers(-8, -4), "seeds": 3,
+            "train": _CPU | {"steps": 60, "batch_size": 32, "patch": 4}},
     "gpu": {"wants": "Tiny ImageNet or CIFAR-10", "widths": (64, 128, 256, 512), "depths": (3, 6, 12, 24),
             "lr": powers(-13, -5), "seeds": 3,
             "train": _CPU | {"steps": 8000, "batch_size": 128, "weight_decay": 0.05}},
@@ -116,6 +117,32 @@ def at_best(records: Records) -> Any:
     rows = [[run.loss("train_loss") for run in records.select(lr=lr)] for lr in records.values("lr")]
     logs = [np.log(row) for row in rows if np.isfinite(row).all()]
     return min(logs, key=lambda row: float(row.mean()))
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What the paper claims, and what came out."""
+    found = []
+    for one in facts.schedules:
+        if one.name == CONTROL:
+            found.append(moves("without 1/sqrt(L) the best rate of the cosine moves with depth", one.drifts[0]))
+            continue
+        for drift in one.drifts:
+            found.append(stays(f"{one.name}: the best learning rate stays over {drift.axis}", drift))
+    return (*found, same_schedule(facts.rankings))
+
+
+def same_schedule(rankings: Sequence[Ranking]) -> Finding:
+    """Is the schedule that is best at the base size best everywhere? A size where another is better with confidence
+    speaks against it; where the base's leads everywhere with confidence, it holds."""
+    first = rankings[0].best
+    against = [each for each in rankings if each.best != first and each.low > 0]
+    sure = all(each.best == first and each.low > 0 for each in rankings)
+    verdict: Outcome = "does not hold" if against else "holds" if sure else "cannot tell"
+    rows = (
+        f"{each.width}x{each.depth}: {each.best}, {each.second} {each.margin:+.0f}% [{each.low:+.0f}, {each.high:+.0f}]"
+        for each in rankings
+    )
+    return Finding("the best schedule is the same at every width and depth", verdict, "; ".join(rows))
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 from isoscale import Records
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, cross, judged, powers
+from papers.bordelon2024.finding import Finding, moves, of, stays
 from papers.bordelon2024.ink import LETTER, along, curve_panel, room_below, said
 
 RULES = ("mup", "depth_mup")
@@ -134,6 +135,17 @@ def noisy_digits(folder: Path, examples: int, wrong: float) -> str:
         images = x.astype(np.uint8).reshape(-1, 8, 8)
         np.savez(path, x_train=images[train], y_train=labels, x_test=images[test], y_test=y[test])
     return str(path)
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What the paper claims of each hyperparameter, and what came out."""
+    found = []
+    for row in facts.rows:
+        name = row.hyperparameter
+        for axis in ("depth", "width"):
+            found.append(stays(f"under depth_mup the best {name} stays over {axis}", of(row.drifts, "depth_mup", axis)))
+        found.append(moves(f"without 1/sqrt(L) the best {name} moves with depth", of(row.drifts, "mup", "depth")))
+    return tuple(found)
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:

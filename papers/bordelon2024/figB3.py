@@ -11,18 +11,22 @@ from typing import Any
 
 from isoscale import Records, Verdict, judge
 from papers.bordelon2024.campaign import Curve, Place, Progress, Size, configurations, curves, powers
-from papers.bordelon2024.ink import MARKERS, shade
+from papers.bordelon2024.finding import Finding, Outcome
+from papers.bordelon2024.ink import MARKERS, room_below, shade
 
+LITTLE = 5.0  # percent of the loss
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "beta": 0.5}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "model": "residual_mlp", "widths": (4, 8), "depths": (1, 2), "lr": powers(-6, -3),
-              "seeds": 2, "train": _CPU | {"steps": 6, "batch_size": 16}},
+              "seeds": 2, "dear": {}, "train": _CPU | {"steps": 6, "batch_size": 16}},
     "cpu": {"data": "digits", "model": "residual_mlp", "widths": (32, 64, 256), "depths": (6, 12, 30),
-            "lr": powers(-8, -1), "seeds": 3, "train": _CPU | {"steps": 90, "batch_size": 64}},
+            "lr": powers(-8, -1), "seeds": 8, "dear": {(256, 6): 3, (256, 30): 3},
+            "train": _CPU | {"steps": 90, "batch_size": 64}},
     "gpu": {"wants": "CIFAR-10", "model": "conv_resnet", "widths": (32, 64, 128, 256), "depths": (6, 12, 30),
-            "lr": powers(-9, 0), "seeds": 3, "train": _CPU | {"steps": 6000, "batch_size": 128, "pool": 4}},
+            "lr": powers(-9, 0), "seeds": 3, "dear": {}, "train": _CPU | {"steps": 6000, "batch_size": 128, "pool": 4}},
     "full": {"wants": "CIFAR-10", "model": "conv_resnet", "widths": (128, 256, 512, 1024), "depths": (6, 12, 30),
-             "lr": powers(-9, 0), "seeds": 3, "train": _CPU | {"steps": 7820, "batch_size": 128, "pool": 4}},
+             "lr": powers(-9, 0), "seeds": 3, "dear": {},
+             "train": _CPU | {"steps": 7820, "batch_size": 128, "pool": 4}},
 }  # fmt: skip
 
 
@@ -93,7 +97,8 @@ def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
         "data": place.images(chosen), **chosen["train"],
     }  # fmt: skip
     steps = chosen["train"]["steps"]
-    found = configurations(common, sizes, chosen["seeds"], lr=chosen["lr"])
+    seeds = {size: chosen["dear"].get(size, chosen["seeds"]) for size in sizes}
+    found = [config for size in seeds for config in configurations(common, [size], seeds[size], lr=chosen["lr"])]
     return found + [config | {"steps": steps // 3} for config in found]
 
 
@@ -131,6 +136,36 @@ def saving(verdict: Verdict, steps: int) -> Saving:
     )
 
 
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What the paper claims, and what came out."""
+    shifts = [f"{n}x{l} {m:+.2f} [{a:+.2f}, {b:+.2f}]" for (n, l), (m, a, b) in zip(facts.sizes, facts.shift)]
+    moved = [each for each in facts.shift if each[1] > 0 or each[2] < 0]
+    close = bool(facts.shift) and all(low > -0.5 and high < 0.5 for _, low, high in facts.shift)
+    verdict: Outcome = "does not hold" if moved else "holds" if close else "cannot tell"
+    found = [
+        Finding(
+            "tuned on a third of the steps the best learning rate is the same", verdict,
+            f"in octaves, whole less third, by width x depth: {', '.join(shifts)}",
+        )
+    ]  # fmt: skip
+    for one in facts.savings:
+        paid = "not known"
+        if one.percent is not None:
+            paid = f"{one.percent:.1f}% [{one.percent_low:.1f}, {one.percent_high:.1f}] more loss"
+        known: Outcome = "cannot tell"
+        if one.percent_low is not None and one.percent_low > LITTLE:
+            known = "does not hold"
+        elif one.percent_high is not None and one.percent_high <= LITTLE:
+            known = "holds"
+        found.append(
+            Finding(
+                f"tuning the proxy for {one.steps} steps costs at most {LITTLE:g}% of loss at the target", known,
+                f"{one.flops_ratio:.0f} times fewer FLOPs, {one.seconds_ratio:.0f} times fewer seconds; price {paid}",
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
 def draw(facts: Facts, figure: Any = None) -> Any:
     """A matplotlib figure, new or drawn into `figure`: both lengths on the left, what is saved on the right."""
     from matplotlib.figure import Figure
@@ -145,13 +180,16 @@ def draw(facts: Facts, figure: Any = None) -> Any:
         (short,) = (each for each in facts.third if (each.width, each.depth) == (curve.width, curve.depth))
         left.semilogy(curve.x, curve.loss, label=f"N = {curve.width}, L = {curve.depth}, {facts.steps} steps", **look)
         left.semilogy(short.x, short.loss, "--", label=f"the same, {facts.steps // 3} steps", **look)
-        for height, one in ((0.02, curve), (0.05, short)):
+        for height, one in ((0.03, curve), (0.06, short)):
             if one.best is not None:
                 place = {"transform": left.get_xaxis_transform(), "color": look["color"]}
-                left.plot([one.low, one.high], [height + 0.07 * at] * 2, linewidth=2, **place)
+                dash = "-" if one is curve else ":"
+                left.plot([one.low, one.high], [height + 0.07 * at] * 2, dash, linewidth=2, **place)
                 left.plot([one.best], [height + 0.07 * at], marker=look["marker"], markersize=4, **place)
-    left.set(xlabel="log2 learning rate", ylabel="training loss", title="bars below: optima with 95% intervals")
+    left.set(xlabel="log2 learning rate", ylabel="training loss")
+    left.set_title("bars below: the best rate, 95% interval (dotted: a third of the steps)", fontsize="medium")
     left.legend(fontsize="x-small")
+    room_below([left])
     _bars(right, facts)
     return figure
 

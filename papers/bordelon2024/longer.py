@@ -11,6 +11,7 @@ from typing import Any
 
 from isoscale import Records
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
+from papers.bordelon2024.finding import Finding, moves, of, stays
 from papers.bordelon2024.ink import MARKERS, NAMES, shade
 
 RULES = ("mup", "depth_mup")
@@ -18,8 +19,8 @@ _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "beta": 0.5}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "model": "residual_mlp", "width": 4, "depths": (1, 2), "lr": powers(-6, -3),
               "seeds": 2, "pass": 3, "epochs": (1, 2), "train": _CPU | {"batch_size": 16}},
-    "cpu": {"data": "digits", "model": "residual_mlp", "width": 32, "depths": (3, 6, 12, 24), "lr": powers(-8, -1),
-            "seeds": 3, "pass": 11, "epochs": (5, 10, 20, 40, 100), "train": _CPU | {"batch_size": 128}},
+    "cpu": {"data": "digits", "model": "residual_mlp", "width": 32, "depths": (3, 6, 12, 24), "lr": powers(-6, -1),
+            "seeds": 3, "pass": 11, "epochs": (5, 20, 60), "train": _CPU | {"batch_size": 128}},
     "gpu": {"wants": "CIFAR-10", "model": "conv_resnet", "width": 32, "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
             "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40), "train": _CPU | {"batch_size": 128, "pool": 4}},
     "full": {"wants": "CIFAR-10", "model": "conv_resnet", "width": 64, "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
@@ -93,6 +94,19 @@ def over_length(records: Records, steps: int) -> Records:
 
 def in_length(sentence: str) -> str:
     return sentence.replace("depth", "epochs").replace("width", "training at width")
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """What was asked, and what came out."""
+    found = []
+    for length in facts.lengths:
+        after = f"after {length.epochs} epochs"
+        found.append(stays(f"{after} it stays over depth with 1/sqrt(L)", of(length.drifts, "depth_mup", "depth")))
+        found.append(moves(f"{after} it moves with depth without 1/sqrt(L)", of(length.drifts, "mup", "depth")))
+    for depth, drift in zip(facts.horizon_depths, facts.horizon, strict=True):
+        if drift.rule == "depth_mup":
+            found.append(stays(f"at depth {depth} with 1/sqrt(L) it stays as training grows longer", drift))
+    return tuple(found)
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
