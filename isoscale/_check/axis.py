@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isoscale._check.demands import Axis, Demands
-from isoscale._check.lines import Line, judged
+from isoscale._check.lines import MARGIN, UNALIGNED, Line, judged
 from isoscale._check.measure import Measured, Task, Traced, measure, sites_of, trace_size
 from isoscale._check.quantity import Quantity
 from isoscale._check.sites import Sites
@@ -71,7 +71,10 @@ class Along:
         found = []
         for quantity, declared in demanded.items():
             values = [[one.rms(quantity) for one in row] for row in self.measured]
-            found.append(judged(self.axis, quantity, self.positions(quantity), values, declared, tolerance, family))
+            sums = self.axis == "width" and quantity.kind == "update" and quantity.role in ("hidden", "output")
+            floor = UNALIGNED if sums else MARGIN
+            places = self.positions(quantity)
+            found.append(judged(self.axis, quantity, places, values, declared, tolerance, family, floor))
         return found
 
 

@@ -20,6 +20,11 @@ MARGIN = 0.25
 """Half of the smallest power, 1/2, by which a parameterization goes wrong: further off, the exponent is nearer to that
 of a wrong one."""
 
+UNALIGNED = 0.4
+"""The same for an update that fades with width: a sum over fewer numbers than there are examples and positions is in
+part a random one, which fades as width^-1/2 until the width is larger. An update that fades more slowly than this may
+be on its way."""
+
 RESOLVED = 0.1
 """Half of an interval that more seeds need not make narrower."""
 
@@ -66,14 +71,15 @@ def judged(
     declared: Range | None,
     tolerance: float,
     family: int = 1,
+    floor: float = MARGIN,
 ) -> Line:
     """Fit the exponent over all sizes and seeds, and decide with its interval AND the tolerance.
 
     PASS: the exponent is within `tolerance` of the declared range, its whole interval within MARGIN. FAIL: the exponent
-    is further off than MARGIN, also between the two largest sizes, and its whole interval further than `tolerance`, an
-    interval that holds for all `family` lines of the axis together (Bonferroni): else the noisiest of many lines would
-    fail by chance. Else CANNOT TELL: small networks come to their powers with corrections of 1/size, which a wrong
-    power outlives.
+    is further off than MARGIN (below the range: than `floor`), also between the two largest sizes, and its whole
+    interval further than `tolerance`, an interval that holds for all `family` lines of the axis together (Bonferroni):
+    else the noisiest of many lines would fail by chance. Else CANNOT TELL: small networks come to their powers with
+    corrections of 1/size, which a wrong power outlives.
     The interval is that of a straight line through every (size, seed), seeds being independent: scatter between seeds
     and curvature over sizes both widen it.
     """
@@ -112,8 +118,8 @@ def judged(
         if last > high + MARGIN:
             return line(fit, "FAIL", f"{going}, and may go as {axis}^{high:g} at most")
         return line(fit, "CANNOT TELL", f"{going}, at the end as {axis}^{last:.2f}: it may settle; check larger sizes")
-    if under > MARGIN and under - half > tolerance:
-        if last < low - MARGIN:
+    if under > floor and under - half > tolerance:
+        if last < low - floor:
             return line(fit, "FAIL", f"{going}, and should go as {axis}^{low:g} at least")
         return line(fit, "CANNOT TELL", f"{going}, at the end as {axis}^{last:.2f}: it may settle; check larger sizes")
     if fit.high - fit.low <= 2 * RESOLVED:

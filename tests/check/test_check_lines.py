@@ -9,7 +9,7 @@ import pytest
 from isoscale._check.check import Check
 from isoscale._check.demands import Demands
 from isoscale._check.errors import CheckError
-from isoscale._check.lines import between_last_two, judged, worst
+from isoscale._check.lines import UNALIGNED, between_last_two, judged, worst
 from isoscale._check.quantity import Quantity
 from isoscale._check.sizes import grid
 from isoscale._rules import get_rule
@@ -45,6 +45,11 @@ def test_between_right_and_wrong_nothing_is_told() -> None:
 @pytest.mark.parametrize("exponent", [0.0, 0.5])
 def test_noise_hides_both_right_and_wrong(exponent: float) -> None:
     assert outcome(exponent, noise=1.5) == "CANNOT TELL"
+
+
+def test_an_update_that_fades_more_slowly_than_a_random_sum_is_not_called_wrong() -> None:
+    found = [judged("width", STREAM, SIZES, power(p), (0.0, 0.0), 0.15, 1, UNALIGNED) for p in (-0.35, -0.5, 0.35)]
+    assert [line.outcome for line in found] == ["CANNOT TELL", "FAIL", "FAIL"]
 
 
 def test_a_range_is_declared_with_tolerance_at_both_ends() -> None:
