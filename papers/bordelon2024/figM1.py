@@ -19,7 +19,7 @@ from papers.bordelon2024.limit import Slope, guide, log_errors, panels, size_axi
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"depths": (2, 4, 8), "exact": (4, 8, 16), "steps": 4, "sampling": (64, 4), "step": 1.0},
-    "cpu": {"depths": (2, 4, 8, 16, 32), "exact": (8, 16, 32, 64, 128), "steps": 12, "sampling": (256, 6), "step": 0.5},
+    "cpu": {"depths": (2, 4, 8, 16), "exact": (8, 16, 32, 64, 128), "steps": 8, "sampling": (128, 4), "step": 0.5},
     "gpu": {"depths": (2, 4, 8, 16, 32, 64), "exact": (8, 16, 32, 64, 128, 256), "steps": 12, "sampling": (2048, 8),
             "step": 0.5},
     "full": {"depths": (2, 4, 8, 16, 32, 64, 128), "exact": (8, 16, 32, 64, 128, 256, 512), "steps": 24,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from isoscale.theory.dmft.march import Progress
+from isoscale.theory.dmft.planning import check_numbers
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.solution import Solution, Status
 
@@ -70,6 +71,12 @@ def solve_fixed_point(
         raise BadProblem(
             f"the fixed point is an oracle for the CPU, the data is on {problem.X.device}: use solve_limit"
         )
+    nx, ny = problem.M * (problem.steps + 1), problem.P * problem.steps
+    check_numbers(
+        depth * (6.0 * (nx + ny) * particles + 2.0 * (nx + ny) ** 2),
+        f"steps = {problem.steps}, points = {problem.M}, depth = {depth}, particles = {particles}",
+        "every layer keeps its draws and kernels over all points and steps; lower them, or use solve_limit",
+    )
     sweep = _Sweep(problem, depth, particles, seed)
     f, iteration = sweep.simulate(), 0
     for iteration in range(1, max_iterations + 1):

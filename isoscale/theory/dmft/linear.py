@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isoscale.theory.dmft.march import Progress
+from isoscale.theory.dmft.planning import check_numbers
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.solution import Solution, Status
 
@@ -107,6 +108,12 @@ def solve_linear(
     activation, one output, one layer a block, no biases, no decay.
     """
     check_linear(problem)
+    n, T = problem.M * (problem.steps + 1), problem.steps
+    check_numbers(
+        (depth + 1) * (4.0 * n * n + 6 * n * T + 4 * T * T),
+        f"steps = {T}, points = {problem.M}, depth = {depth}",
+        "every layer keeps its kernels over all points and steps; lower them, or sample: solve_limit",
+    )
     state = _State(problem, depth, problem.b(depth) if branch is None else branch, response)
     f = np.zeros((problem.steps + 1, problem.M))
     end = None

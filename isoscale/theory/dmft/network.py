@@ -15,6 +15,7 @@ from isoscale.theory.dmft.blocks import Bias, Block, OneLayer, TwoLayer
 from isoscale.theory.dmft.march import Progress, Trajectory, march
 from isoscale.theory.dmft.matrices import Dense, Matrix
 from isoscale.theory.dmft.norms import Norm
+from isoscale.theory.dmft.planning import check_numbers
 from isoscale.theory.dmft.problem import BadProblem, Problem
 
 
@@ -73,6 +74,12 @@ def train_networks(
     """
     if min(depth, width, networks) < 1:
         raise BadProblem(f"depth = {depth}, width = {width}, networks = {networks} must be at least 1")
+    if weights is None:
+        check_numbers(
+            2.0 * networks * depth * problem.layers_per_block * width**2,
+            f"depth = {depth}, width = {width}, networks = {networks}",
+            "dense weights grow as width^2; train fewer at once, or sample them in law: solve_limit with mode='iid'",
+        )
     drawn = draw(problem, depth, width, networks, seed) if weights is None else weights
     h0 = (drawn.W_in @ problem.points.T / problem.points.shape[1] ** 0.5).transpose(1, 2)
     blocks = [

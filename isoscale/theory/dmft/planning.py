@@ -42,6 +42,13 @@ def free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def check_numbers(count: float, what: str, hint: str) -> None:
+    """Raises `BadProblem` where `count` float64 numbers do not fit into nine tenths of the free memory."""
+    allowed = 0.9 * free_memory()
+    if 8 * count > allowed:
+        raise BadProblem(f"{what} may need {8 * count / 2**30:.1f} GiB, {allowed / 2**30:.1f} GiB are free: {hint}")
+
+
 def check_memory(
     problem: Problem, depth: int, width: int, replicas: int, dtype: torch.dtype, limit: float | None, truncating: bool
 ) -> None:

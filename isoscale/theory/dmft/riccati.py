@@ -23,6 +23,7 @@ from scipy.integrate import solve_ivp
 
 from isoscale.theory.dmft.linear import LinearLimit, Memory, check_linear, finished
 from isoscale.theory.dmft.march import Progress
+from isoscale.theory.dmft.planning import check_numbers
 from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.solution import Solution
 
@@ -56,6 +57,12 @@ def solve_linear_deep(
         raise BadProblem(
             "lam is L^(2 alpha - 1) at infinite depth: leave it None (a fixed one stops the blocks learning)"
         )
+    n, T = problem.M * (problem.steps + 1), problem.steps
+    check_numbers(
+        nodes * (4.0 * n * n + 6 * n * T + 4 * T * T),
+        f"steps = {T}, points = {problem.M}, nodes = {nodes}",
+        "every node in depth keeps its kernels over all points and steps; lower them, or sample: solve_deep",
+    )
     state = _Rows(problem, nodes, rtol, response)
     f = np.zeros((problem.steps + 1, problem.M))
     end = None

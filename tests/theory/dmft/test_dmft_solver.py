@@ -1,13 +1,17 @@
 """The sampled limit: determinism, error bars that hold, truncation, precision, memory, and every status."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from isoscale.theory.dmft import planning
 from isoscale.theory.dmft.deep import solve_deep
 from isoscale.theory.dmft.fixed_point import solve_fixed_point
 from isoscale.theory.dmft.linear import solve_linear
+from isoscale.theory.dmft.network import train_networks
 from isoscale.theory.dmft.planning import need
-from isoscale.theory.dmft.problem import BadProblem
+from isoscale.theory.dmft.problem import BadProblem, Problem
 from isoscale.theory.dmft.riccati import solve_linear_deep
 from isoscale.theory.dmft.solver import Sampling, sample_networks, solve_limit
 from isoscale.theory.dmft.sources import Frame
@@ -94,6 +98,22 @@ def test_more_memory_than_allowed_is_refused_before_running() -> None:
     with pytest.raises(BadProblem, match="GiB"):
         solve_limit(problem, 64, sampling=Sampling(2**14, 8), memory_limit=2**30)
     assert need(problem, 64, 2**14, 8).bytes > 2**30
+
+
+@pytest.mark.parametrize(
+    "solve",
+    [
+        lambda p: solve_linear(p.with_(activation="linear"), 4),
+        lambda p: solve_linear_deep(p.with_(activation="linear")),
+        lambda p: solve_fixed_point(p, 4, particles=256),
+        lambda p: train_networks(p, 4, 256),
+    ],
+)
+def test_every_solver_plans_its_memory(solve: Callable[[Problem], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    solve(small(steps=2))
+    monkeypatch.setattr(planning, "free_memory", lambda: 2**14)
+    with pytest.raises(BadProblem, match="GiB are free"):
+        solve(small(steps=2))
 
 
 def test_failures_are_values_with_a_sentence() -> None:
