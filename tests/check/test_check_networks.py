@@ -69,6 +69,22 @@ def test_mup_passes_in_width() -> None:
     assert check.outcome == "PASS", str(check)
 
 
+def test_a_readout_that_starts_at_zero_is_no_vanishing_output() -> None:
+    known = reference("preln_mlp", batch=4, zero_readout=True)
+    check = coord_check(
+        known.build,
+        {"width": 32, "depth": 4},
+        widths=[32, 64, 128],
+        inputs=known.inputs,
+        targets=known.targets,
+        lr=LR,
+        most_seeds=5,
+    )
+    (start,) = check.select(kind="output", moment="init")
+    assert (start.outcome, start.sentence) == ("SHOWN", "zero at every size")
+    assert not unsettled(check), str(check)
+
+
 def test_completep_has_smaller_branches_and_moves_their_insides() -> None:
     check = checked("preln_mlp", "completep", axes="depth")
     assert check.outcome == "PASS", str(check)
