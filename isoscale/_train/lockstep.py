@@ -7,54 +7,68 @@ share the overhead. A run's numbers do not depend on who shares the stack, so it
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.func import functional_call
 
 from isoscale._records.run import Config, Run, digest
-from isoscale._train.evaluation import CHUNK, spread
+from isoscale._train.data import Dataset
+from isoscale._train.evaluation import scored
+from isoscale._train.kernels import Stackable
 from isoscale._train.loop import finished, one_thread, train_prepared
-from isoscale._train.progress import CHECK_EVERY, CURVE_EXAMPLES, FINAL_EXAMPLES, Progress
+from isoscale._train.noise import StackedMasks, drawn
+from isoscale._train.progress import CHECK_EVERY, CURVE_EXAMPLES, Progress
 from isoscale._train.schedule import batches, schedule
 from isoscale._train.setup import Setup, flops_per_step, prepare
 from isoscale._train.stack import Stack, settings_of, stacked
 
-PAYS_BELOW = 4e6  # operations a parameter tensor a step, above which one network alone fills the machine
+ENGINE = "lockstep 2"
+"""The engine of stacked runs: a new number where their numbers change (2: kernels of `_train.kernels`)."""
+PAYS_BELOW = 3e7  # operations a parameter tensor a step, above which one network alone fills the machine
 MEMORY = 2**30  # bytes that one stack may take
+CACHE = 2**23  # bytes that a stack's activations may take, so that they stay near the processor
+AT_LEAST = 8  # members of a stack however large they are: fewer were never faster
 OWN = frozenset({"rule", "seed", "lr", "weight_decay", "momentum", "beta1", "beta2", "eps", "schedule", "warmup"})
 """Settings that members of one stack may differ in."""
 
 
-def train_batch(configs: Sequence[Config]) -> list[Run]:
-    """The runs of several configurations, in their order.
+def train_batch(configs: Sequence[Config], *, device: str = "cpu") -> list[Run]:
+    """The runs of several configurations, in their order, on a device of torch.
 
     Those of one shape train in lockstep where that pays, the others one after another. Which way a configuration is
     trained depends on it alone, and in lockstep its numbers do not depend on the others, so the same configuration
     gives the same run, bit for bit, in every batch. `train` is the same computation in the plain way: equal up to the
     rounding of batched kernels. Configurations that mean the same training (two rules at the base size) train once.
+    A run's `versions` say which engine trained it.
     """
-    runs: list[Run | None] = [None] * len(configs)
+    return trained(lambda config: placed(prepare(config), device), configs)
+
+
+def trained(ready: Callable[[Config], Setup], configs: Sequence[Config]) -> list[Run]:
+    """The runs of configurations that `ready` makes set-ups of; see `train_batch`."""
+    runs: dict[int, Run] = {}
     groups: dict[str, list[int]] = {}
     for at, config in enumerate(configs):
         groups.setdefault(digest({name: value for name, value in config.items() if name not in OWN}), []).append(at)
     for members in groups.values():
-        for at, run in zip(members, _trained_group([configs[at] for at in members]), strict=True):
-            runs[at] = run
-    return [run for run in runs if run is not None]
+        runs |= zip(members, _trained_group(ready, [configs[at] for at in members]), strict=True)
+    return [runs[at] for at in range(len(configs))]
 
 
-def _trained_group(configs: Sequence[Config]) -> list[Run]:
+def _trained_group(ready: Callable[[Config], Setup], configs: Sequence[Config]) -> list[Run]:
     """The runs of configurations of one shape."""
-    first = prepare(configs[0])
+    first = ready(configs[0])
     together = pays(first)
     most = room(first) if together else 1
     done: dict[str, Run] = {}
     waiting: dict[str, Setup] = {}
     keys = []
     for config in configs:
-        setup = prepare(config)
+        setup = ready(config)
         keys.append(fingerprint(setup))
         if keys[-1] not in done:
             waiting[keys[-1]] = setup
@@ -71,12 +85,25 @@ def _trained_parts(waiting: dict[str, Setup], together: bool) -> dict[str, Run]:
     return dict(zip(waiting, runs, strict=True))
 
 
+def placed(setup: Setup, device: str) -> Setup:
+    """The set-up with its network and data on `device`."""
+    if device == "cpu":
+        return setup
+    setup.model.to(device)  # the parameters stay the objects that the optimizer knows
+    return replace(setup, data=_data_on(setup.data, device))
+
+
+@lru_cache(maxsize=8)
+def _data_on(data: Dataset, device: str) -> Dataset:
+    return replace(data, **{n: getattr(data, n).to(device) for n in ("x_train", "y_train", "x_test", "y_test")})
+
+
 def fingerprint(setup: Setup) -> str:
     """What fixes a training beyond its shape: initial values, the optimizer's settings, data order and schedule."""
     hashed = hashlib.sha256()
     for name, tensor in setup.model.state_dict().items():
         hashed.update(name.encode())
-        hashed.update(tensor.numpy().tobytes())
+        hashed.update(tensor.cpu().numpy().tobytes())
     own = {name: value for name, value in setup.settings.model_dump().items() if name in OWN - {"rule"}}
     hashed.update(json.dumps([settings_of(setup), own], sort_keys=True).encode())
     return hashed.hexdigest()
@@ -85,37 +112,22 @@ def fingerprint(setup: Setup) -> str:
 def pays(setup: Setup) -> bool:
     """Whether lockstep is faster than one network at a time, from the shape alone (bench/lockstep.py measures it).
 
-    It is where a step has little arithmetic for each tensor of parameters. Convolutions train alone: stacked they
-    become grouped ones (at 8 channels that gained all the same, bench/facts/lockstep.json; wider was not measured). A
-    network that draws random numbers in its forward pass trains alone, with its own.
+    It is where a step has little arithmetic for each tensor of parameters; on a GPU it always is. A network that draws
+    random numbers other than dropout's trains alone.
     """
-    modules = list(setup.model.modules())
-    if any(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and _spatial(module) for module in modules):
-        return False
     tensors = sum(parameter.dim() > 1 for parameter in setup.model.parameters())
-    return flops_per_step(setup) / max(1, tensors) < PAYS_BELOW and not _draws(setup)
-
-
-def _spatial(module: nn.Module) -> bool:
-    """A convolution that is more than a linear map of patches."""
-    assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    return module.kernel_size != module.stride
-
-
-def _draws(setup: Setup) -> bool:
-    """Whether a forward pass in training mode takes random numbers."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        before = torch.get_rng_state()
-        buffers = {name: buffer.clone() for name, buffer in setup.model.named_buffers()}
-        setup.model.train()
-        setup.model(setup.data.x_train[:2])
-        for name, buffer in setup.model.named_buffers():
-            buffer.copy_(buffers[name])
-        return not torch.equal(before, torch.get_rng_state())
+    small = setup.data.x_train.is_cuda or flops_per_step(setup) / max(1, tensors) < PAYS_BELOW
+    return small and not drawn(setup, 2).others
 
 
 def room(setup: Setup) -> int:
-    """How many members fit into MEMORY: parameters, gradient, moments, settings, and what the backward pass keeps."""
+    """How many members fit into MEMORY."""
+    return max(2, int(MEMORY // bytes_each(setup)[0]))
+
+
+def bytes_each(setup: Setup) -> tuple[int, int]:
+    """Bytes that a member takes in a stack: in all (parameters, gradient, moments, settings, and twice what the
+    backward pass keeps), and what the backward pass keeps."""
     kept = 0
 
     def count(tensor: Tensor) -> Tensor:
@@ -127,15 +139,40 @@ def room(setup: Setup) -> int:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         setup.model.eval()(examples)
     size = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
-    return max(2, int(MEMORY // (9 * size + 2 * kept)))
+    return 9 * size + 2 * kept, kept
 
 
 def train_lockstep(setups: Sequence[Setup]) -> list[Run]:
     """Train set-ups of one shape together: they may differ in what OWN names, and in the plan's settings.
 
-    A member that diverges leaves the stack at the next look; it is a result, as in `train`. `seconds` of a run is its
-    share of the stack's wall time.
+    As many at once as the processor's cache holds, in parts of nearly equal size; where memory runs out all the same, a
+    part is halved and trained again. A member that diverges leaves its stack at the next look; it is a result, as in
+    `train`. `seconds` of a run is its share of the stack's wall time.
     """
+    most = room(setups[0])
+    if not setups[0].data.x_train.is_cuda:
+        most = min(most, max(AT_LEAST, CACHE // max(1, bytes_each(setups[0])[1])))
+    count = -(-len(setups) // most)
+    parts = [setups[at * len(setups) // count : (at + 1) * len(setups) // count] for at in range(count)]
+    return [run for part in parts for run in _train_within_memory(part)]
+
+
+def _train_within_memory(setups: Sequence[Setup]) -> list[Run]:
+    try:
+        return _train_stack(setups)
+    except (MemoryError, RuntimeError) as error:
+        if len(setups) == 1 or not _out_of_memory(error):
+            raise
+    half = len(setups) // 2
+    return [run for part in (setups[:half], setups[half:]) for run in _train_within_memory(part)]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Torch says it by a type on a GPU, by words on a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def _train_stack(setups: Sequence[Setup]) -> list[Run]:
     progress = [Progress(setup) for setup in setups]
     started = time.perf_counter()
     with one_thread():
@@ -143,11 +180,10 @@ def train_lockstep(setups: Sequence[Setup]) -> list[Run]:
         living = list(range(len(setups))) if len(setups) > 1 else [0, 0]
         stack = stacked([setups[at] for at in living])
         living = _trained(stack, setups, progress, living)
-        scores = _scores(stack, setups[0], FINAL_EXAMPLES) if living else []
-        final = dict(zip(living, scores, strict=True))
+        final = _scores(stack, progress, living, setups[0].settings.final_examples)
         metrics = [each.metrics(final.get(at)) for at, each in enumerate(progress)]
     seconds = (time.perf_counter() - started) / len(setups)
-    return [finished(*each, seconds) for each in zip(setups, progress, metrics, strict=True)]
+    return [finished(*each, seconds, ENGINE) for each in zip(setups, progress, metrics, strict=True)]
 
 
 def _trained(stack: Stack, setups: Sequence[Setup], progress: Sequence[Progress], living: list[int]) -> list[int]:
@@ -157,12 +193,13 @@ def _trained(stack: Stack, setups: Sequence[Setup], progress: Sequence[Progress]
     milestones = progress[0].milestones
     factors = [schedule(s.settings.schedule, steps, s.settings.warmup) for s in setups]
     orders = {s.settings.seed: batches(len(data.x_train), s.settings.batch_size, s.settings.seed) for s in setups}
+    masks = StackedMasks(first, {at: setups[at].settings.seed for at in living})
     _evaluate(stack, progress, living, 0)
     pending: list[Tensor] = []
     for step in range(1, steps + 1):
         drawn = {seed: next(order) for seed, order in orders.items()}
-        x, y, shared = _examples(first, [drawn[setups[at].settings.seed] for at in living])
-        pending.append(stack.step(first.loss, x, y, shared, [factors[at][step - 1] for at in living]))
+        x, y = _examples(first, [drawn[setups[at].settings.seed] for at in living])
+        pending.append(stack.step(x, y, [factors[at][step - 1] for at in living], masks(living), steps - step))
         if step in milestones or step % CHECK_EVERY == 0:
             for at, losses in dict(zip(living, torch.stack(pending, 1).tolist(), strict=True)).items():
                 progress[at].take(losses)
@@ -175,14 +212,14 @@ def _trained(stack: Stack, setups: Sequence[Setup], progress: Sequence[Progress]
     return living
 
 
-def _examples(setup: Setup, indices: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, bool]:
-    """Every member's batch, (M, batch, ...), or the one that all share."""
+def _examples(setup: Setup, indices: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
+    """Every member's batch, (M, batch, ...), or the whole split that all share."""
     x, y = setup.data.x_train, setup.data.y_train
     if indices[0] is None:
-        return x, y, True
+        return x, y
     # Members of one seed share their batch, but sharing it in the computation too would go through other kernels.
-    chosen = torch.stack([each for each in indices if each is not None])
-    return x[chosen], y[chosen], False
+    chosen = torch.stack([each for each in indices if each is not None]).to(x.device)
+    return x[chosen], y[chosen]
 
 
 def _without_diverged(stack: Stack, progress: Sequence[Progress], living: list[int]) -> list[int]:
@@ -197,27 +234,48 @@ def _without_diverged(stack: Stack, progress: Sequence[Progress], living: list[i
 
 
 def _evaluate(stack: Stack, progress: Sequence[Progress], living: Sequence[int], step: int) -> None:
-    for at, figures in zip(living, _scores(stack, progress[0].setup, CURVE_EXAMPLES), strict=True):
+    for at, figures in _scores(stack, progress, living, CURVE_EXAMPLES).items():
         progress[at].points[step] = figures
 
 
-def _scores(stack: Stack, setup: Setup, most: int) -> list[dict[str, float]]:
-    """Loss and accuracy on both splits of every member, in evaluation mode."""
-    data = setup.data
-    figures: list[dict[str, float]] = [{} for _ in range(stack.members)]
+def _scores(
+    stack: Stack, progress: Sequence[Progress], living: Sequence[int], most: int
+) -> dict[int, dict[str, float]]:
+    """Loss and accuracy on both splits of every member, in evaluation mode.
+
+    Member by member: without a backward pass hundreds of examples at once fill the machine by themselves, and as many
+    of several members would leave its cache. Members that are still equal (one seed, before any step) are scored once.
+    """
+    setup = progress[0].setup
+    found: dict[int, dict[str, float]] = {}
+    first_of: dict[int, int] = {}
     stack.skeleton.eval()
-    with torch.no_grad():
-        for split, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-            x, y = spread(x, most), spread(y, most)
-            loss = torch.zeros(stack.members, dtype=torch.float64)
-            right = torch.zeros(stack.members, dtype=torch.float64)
-            for some_x, some_y in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
-                some_loss, some_right = stack.scores(setup.loss, some_x, some_y)
-                loss += some_loss.double() * len(some_x)
-                right += some_right.double() * len(some_x)
-            for each, its_loss, its_right in zip(figures, loss.tolist(), right.tolist(), strict=True):
-                each[f"{split}_loss"] = its_loss / len(x)
-                if not y.is_floating_point():
-                    each[f"{split}_accuracy"] = its_right / len(x)
+    for row, at in enumerate(living):
+        seed = progress[at].setup.settings.seed
+        twin = first_of.setdefault(seed, row)
+        if twin != row and torch.equal(stack.values[twin], stack.values[row]):
+            found[at] = found[living[twin]]
+        elif at not in found:
+            found[at] = _scores_of(stack, row, setup, most)
     stack.skeleton.train()
+    return found
+
+
+def _scores_of(stack: Stack, row: int, setup: Setup, most: int) -> dict[str, float]:
+    data, named, figures = setup.data, stack.member(row), {}
+
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        with Stackable(_none):
+            return setup.loss(output, y)
+
+    forward = partial(functional_call, stack.skeleton, named)
+    for split, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+        scores = scored(lambda some: forward((some,)), loss, x, y, most)
+        figures[f"{split}_loss"] = scores.loss
+        if scores.accuracy is not None:
+            figures[f"{split}_accuracy"] = scores.accuracy
     return figures
+
+
+def _none(like: Tensor, p: float) -> Tensor:
+    raise AssertionError("evaluation draws nothing")

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from isoscale._records.run import Config, Run
+from isoscale._train.noise import Noise
 from isoscale._train.progress import Progress
 from isoscale._train.schedule import batches, schedule
 from isoscale._train.setup import Setup, flops_per_step, prepare
+
+PLAIN = "plain loop 1"
+"""The engine of `train`: a new number where its numbers change."""
 
 
 def train(config: Config) -> Run:
@@ -23,7 +27,8 @@ def train(config: Config) -> Run:
     over the last tenth of training) and, for classes, train_accuracy and test_accuracy. Curves: the same at a few
     points on up to 512 fixed examples of each split, and batch_loss as means over windows. A run whose batch loss
     stops being a number, or passes 1000 times the first one, ends there with status "diverged", the step, and infinite
-    losses. Torch works with one thread meanwhile. Raises `ConfigError`, `DataError` or the plan's error at once.
+    losses. Dropout draws from a generator of the seed. Torch works with one thread meanwhile. Raises `ConfigError`,
+    `DataError` or the plan's error at once.
     """
     return train_prepared(prepare(config))
 
@@ -41,8 +46,10 @@ def train_prepared(setup: Setup) -> Run:
     return finished(setup, progress, metrics, time.perf_counter() - started)
 
 
-def finished(setup: Setup, progress: Progress, metrics: Mapping[str, float], seconds: float) -> Run:
-    """The run that a configuration became."""
+def finished(
+    setup: Setup, progress: Progress, metrics: Mapping[str, float], seconds: float, engine: str = PLAIN
+) -> Run:
+    """The run that a configuration became; `engine` says what trained it, which its last bits depend on."""
     steps = len(progress.losses)
     return Run(
         config=setup.config,
@@ -54,7 +61,7 @@ def finished(setup: Setup, progress: Progress, metrics: Mapping[str, float], sec
         seconds=seconds,
         curves=progress.curves(),
         data=setup.data.record,
-        versions=versions(),
+        versions=versions() | {"engine": engine},
     )
 
 
@@ -64,14 +71,17 @@ def training(setup: Setup) -> Iterator[tuple[int, Tensor]]:
     peaks = [(group, group["lr"]) for group in optimizer.param_groups]
     factors = schedule(settings.schedule, settings.steps, settings.warmup)
     order = batches(len(data.x_train), settings.batch_size, settings.seed)
+    noise = Noise(setup)
     model.train()
     for step, (factor, indices) in enumerate(zip(factors, order), start=1):
         for group, peak in peaks:
             group["lr"] = peak * factor
         x, y = data.x_train, data.y_train
         if indices is not None:
+            indices = indices.to(x.device)
             x, y = x.index_select(0, indices), y.index_select(0, indices)
-        loss = setup.loss(model(x), y)
+        with noise.step():
+            loss = setup.loss(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -14,7 +14,6 @@ from isoscale._train.setup import Setup
 CHECK_EVERY = 25  # steps between looks at the losses: a look waits for the numbers
 DIVERGED = 1e3  # a batch loss so many times the first one (or 1) is a divergence, though still a number
 CURVE_EXAMPLES = 512  # of each split, at the points of a curve
-FINAL_EXAMPLES = 2048  # of each split, for the final figures; spread evenly where there are more
 WINDOWS = 40  # points on the curve of batch losses, each a mean
 SMOOTHED = 0.1  # the last part of training that smoothed_train_loss is the mean of
 
@@ -51,7 +50,7 @@ class Progress:
     def metrics(self, scored: dict[str, float] | None = None) -> dict[str, float]:
         """The final figures, `scored` or found here; a run whose final losses are not finite diverged at its end."""
         if self.diverged_at is None:
-            figures = dict(self._scores(FINAL_EXAMPLES) if scored is None else scored)
+            figures = dict(self._scores(self.setup.settings.final_examples) if scored is None else scored)
             last = max(1, round(SMOOTHED * len(self.losses)))
             figures["smoothed_train_loss"] = math.fsum(self.losses[-last:]) / last
             if all(map(math.isfinite, figures.values())):

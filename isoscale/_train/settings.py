@@ -31,6 +31,7 @@ class Settings(BaseModel):
     lazy limit. zero_init: branches start at zero; zero_readout: so does the readout. activation, head_size, patch,
     pool: for the models that have them. context: window of text or tokens. loss: None takes cross entropy for classes
     and tokens, mean square error for real targets. evaluations: points on the curves after the start.
+    final_examples: of each split, at most, for the final figures, evenly spread over it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -66,6 +67,7 @@ class Settings(BaseModel):
     context: int = Field(default=32, ge=1)
     loss: Loss | None = None
     evaluations: int = Field(default=5, ge=1)
+    final_examples: int = Field(default=2048, ge=1)
     dtype: Literal["float32", "float64"] = "float32"
 
     @property

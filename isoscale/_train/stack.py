@@ -1,36 +1,26 @@
 """Networks of one shape, stacked: member i is row i of every tensor, and one call steps them all."""
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from isoscale._train.setup import LossFunction, Setup
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Settings of one member for one run of entries of its row: those of a planned parameter group."""
-
-    start: int
-    stop: int
-    lr: float
-    weight_decay: float
-    eps: float | None
+from isoscale._train.replay import Pass
+from isoscale._train.setup import Setup
+from isoscale._train.update import Segment, Update, update_of
 
 
 @dataclass
 class Stack:
     """M networks of one shape and their optimizer's state.
 
-    values: (M, P), row i holds all parameters of member i end to end. buffers: name -> (M, *shape), BatchNorm's
-    statistics of each member among them. moments: the optimizer's state, (M, P) each. segments: for each member, the
-    settings along its row. coefficients: for each member, its momentum or its betas. Members never meet in an
-    operation, so a row does not depend on who shares the stack.
+    values, gradient: (M, P), row i holds all parameters of member i end to end. buffers: name -> (M, *shape),
+    BatchNorm's statistics of each member among them. moments: the optimizer's state, (M, P) each. segments: for each
+    member, the settings along its row. coefficients: for each member, its momentum or its betas. Members never meet in
+    an operation, so a row does not depend on who shares the stack.
     """
 
     skeleton: nn.Module
@@ -42,89 +32,55 @@ class Stack:
     moments: list[Tensor]
     segments: list[tuple[Segment, ...]]
     coefficients: list[tuple[float, ...]]
+    through: Pass
     taken: int = 0
+
+    def __post_init__(self) -> None:
+        self._bind()
 
     @property
     def members(self) -> int:
         return len(self.values)
 
-    def parameters(self, values: Tensor) -> dict[str, Tensor]:
-        """The named parameters in rows of joined ones: (..., P) to name -> (..., *shape)."""
-        parts = values.split([shape.numel() for shape in self.shapes.values()], dim=-1)
-        return {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+    def member(self, row: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The parameters and buffers of one member, by name."""
+        return {n: p[row] for n, p in self._parameters.items()}, {n: b[row] for n, b in self.buffers.items()}
 
-    def losses(self, values: Tensor, loss: LossFunction, x: Tensor, y: Tensor, shared: bool) -> Tensor:
-        """The loss of every member, (M,): on the same examples (`shared`) or each on its own row of x and y."""
+    def step(self, x: Tensor, y: Tensor, factors: Sequence[float], masks: list[Tensor], coming: int = 0) -> Tensor:
+        """One optimizer step of every member, at its learning rates times its factor; the losses before it, (M,).
 
-        def one(row: Tensor, buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return loss(functional_call(self.skeleton, (self.parameters(row), buffers), (x,)), y)
-
-        found: Tensor = self._over_members(one, shared)(values, self.buffers, x, y)
-        return found
-
-    def scores(self, loss: LossFunction, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and fraction of right answers (0 for real targets) of every member on the same examples, (M,) each."""
-
-        def one(row: Tensor, buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-            output = functional_call(self.skeleton, (self.parameters(row), buffers), (x,))
-            right = torch.zeros(()) if y.is_floating_point() else (output.argmax(-1) == y).double().mean()
-            return loss(output, y), right
-
-        found: tuple[Tensor, Tensor] = self._over_members(one, shared=True)(self.values, self.buffers, x, y)
-        return found
-
-    def step(self, loss: LossFunction, x: Tensor, y: Tensor, shared: bool, factors: Sequence[float]) -> Tensor:
-        """One optimizer step of every member, at its learning rates times its factor; the losses before it, (M,)."""
-        values = self.values.detach().requires_grad_()
-        losses = self.losses(values, loss, x, y, shared)
-        # Members are independent, so the gradient of the sum holds each member's own.
-        (gradient,) = torch.autograd.grad(losses.sum(), values)
+        x, y: (M, batch, ...), or (batch, ...) where all members share them (`through.shared`). masks: (M, *shape) for
+        every dropout. coming: how many steps will follow, which is what tracing one is worth.
+        """
+        inputs = (list(self._parameters.values()), self.buffers, x, y, masks)
+        losses, gradients = self.through(inputs, coming, check=self.taken == 0)
+        torch._foreach_copy_(self._gradients, list(gradients))
         self.taken += 1
-        update = self._descend if self.optimizer == "sgd" else self._adapt
         with torch.no_grad():
-            for row, (segments, factor) in enumerate(zip(self.segments, factors, strict=True)):
-                for segment in segments:
-                    update(gradient, row, segment, factor)
-        return losses.detach()
+            self._update(factors)
+        return losses
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these members only; the memory of the others is freed."""
-        chosen = torch.tensor(rows)
+        chosen = torch.tensor(rows, device=self.values.device)
         self.values = self.values[chosen]
         self.buffers = {name: buffer[chosen] for name, buffer in self.buffers.items()}
         self.moments = [moment[chosen] for moment in self.moments]
         self.segments = [self.segments[row] for row in rows]
         self.coefficients = [self.coefficients[row] for row in rows]
+        self._bind()
 
-    def _over_members(self, one: Callable[..., Any], shared: bool) -> Callable[..., Any]:
-        data = None if shared else 0
-        batched = vmap(one, in_dims=(0, 0, data, data))
+    def _bind(self) -> None:
+        """The named views into the joined rows, and the update that works on them."""
+        self._gradient = torch.zeros_like(self.values)
+        self._parameters = self._named(self.values)
+        self._gradients = list(self._named(self._gradient).values())
+        own = (self.values, self._gradient, self.moments, self.segments, self.coefficients)
+        self._update: Update = update_of(self.optimizer, self.nesterov, self.taken, *own)
 
-        def call(*arguments: Any) -> Any:
-            # Fused attention has no batching rule and would run member by member.
-            with sdpa_kernel(SDPBackend.MATH):
-                return batched(*arguments)
-
-        return call
-
-    def _descend(self, gradient: Tensor, row: int, at: Segment, factor: float) -> None:
-        """torch's fused SGD, the very kernel that `train` uses, on one run of entries."""
-        values, gradient, *moments = _run([self.values, gradient, *self.moments], row, at)
-        (momentum,) = self.coefficients[row]
-        torch._fused_sgd_(
-            [values], [gradient], moments if momentum else [], weight_decay=at.weight_decay, momentum=momentum,
-            lr=at.lr * factor, dampening=0.0, nesterov=self.nesterov, maximize=False, is_first_step=self.taken == 1,
-        )  # fmt: skip
-
-    def _adapt(self, gradient: Tensor, row: int, at: Segment, factor: float) -> None:
-        """torch's fused Adam or AdamW on one run of entries."""
-        values, gradient, first, second = _run([self.values, gradient, *self.moments], row, at)
-        beta1, beta2 = self.coefficients[row]
-        kernel = torch._fused_adam_ if self.optimizer == "adam" else torch._fused_adamw_
-        kernel(
-            [values], [gradient], [first], [second], [], [torch.tensor(float(self.taken))], lr=at.lr * factor,
-            beta1=beta1, beta2=beta2, weight_decay=at.weight_decay, eps=at.eps or 0.0, amsgrad=False, maximize=False,
-        )  # fmt: skip
+    def _named(self, rows: Tensor) -> dict[str, Tensor]:
+        parts = rows.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        return {n: part.view(len(rows), *shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
 
 def stacked(setups: Sequence[Setup]) -> Stack:
@@ -151,11 +107,41 @@ def stacked(setups: Sequence[Setup]) -> Stack:
         coefficients=[
             (setup.settings.momentum,) if descent else (setup.settings.beta1, setup.settings.beta2) for setup in setups
         ],
+        through=_pass(first, names),
     )
 
 
-def _run(tensors: Sequence[Tensor], row: int, at: Segment) -> list[Tensor]:
-    return [tensor[row, at.start : at.stop] for tensor in tensors]
+PASSES: OrderedDict[str, Pass] = OrderedDict()
+"""The passes of this process by what they compute, the latest last: a trace serves every stack of its shape."""
+KEPT = 32
+
+
+def _pass(setup: Setup, names: Sequence[str]) -> Pass:
+    key = _meaning(setup, names)
+    found = PASSES.pop(key, None) or Pass(setup.model, setup.loss, names, setup.settings.batch_size is None)
+    # What the key cannot see (a closure's values, say), the first step of every stack does: it compares.
+    found.skeleton, found.loss = setup.model, setup.loss
+    PASSES[key] = found
+    if len(PASSES) > KEPT:
+        PASSES.popitem(last=False)
+    return found
+
+
+def _meaning(setup: Setup, names: Sequence[str]) -> str:
+    """What a pass computes, as far as it shows: modules with their plain attributes, tensors, loss, batch."""
+    modules = [
+        (name, type(module).__qualname__, sorted((k, _shown(v)) for k, v in vars(module).items() if k[:1] != "_"))
+        for name, module in setup.model.named_modules()
+    ]
+    state = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in setup.model.state_dict().items()]
+    x, y, loss = setup.data.x_train, setup.data.y_train, setup.loss
+    examples = [(tuple(each.shape), each.dtype, each.device) for each in (x, y)]
+    named = getattr(loss, "__code__", loss)
+    return repr((modules, state, examples, setup.settings.batch_size, named, setup.settings.loss, tuple(names)))
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, bool | int | float | str | tuple | list | None) else type(value).__name__
 
 
 def settings_of(setup: Setup) -> dict[str, tuple[float, float, float]]:
