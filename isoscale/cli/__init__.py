@@ -11,11 +11,17 @@ from pathlib import Path
 import typer
 
 import isoscale
+from isoscale._records.schema import StoreError
 from isoscale._records.wording import printable
-from isoscale.cli import cite, demo, export, planning, runs, scaling, theory, tune
+from isoscale._sweep.events import SweepError
+from isoscale._sweep.local import WorkerStartError
+from isoscale.cli import budget, cite, demo, export, planning, runs, scaling, theory, tune
 
 LOG = Path("isoscale-error.log")
 USAGE, FAILED, INTERRUPTED = 64, 70, 130
+
+EXPECTED = (ValueError, OSError, LookupError, StoreError, SweepError, WorkerStartError)
+"""What a sentence answers; anything else is a fault of ours, or of the code that was handed over."""
 
 # 2 means "cannot tell" to `isoscale verify`, so a mistyped command must not exit with it.
 typer.BadParameter.__bases__[0].exit_code = USAGE  # type: ignore[attr-defined]
@@ -26,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for room in (cite, demo, export, planning, runs, scaling, theory, tune):
+for room in (budget, cite, demo, export, planning, runs, scaling, theory, tune):
     room.register(app)
 
 
@@ -56,7 +62,7 @@ def main() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    expected = isinstance(error, ValueError | OSError | LookupError)
+    expected = isinstance(error, EXPECTED)
     text = printable(str(error)) or type(error).__name__
     if not expected:
         text = f"an error of ours or of the code you handed over: {type(error).__name__}: {text}"

@@ -28,6 +28,7 @@ COMMANDS = {
     "plan-diff": ["first", "second"],
     "demo": ["folder", "output", "workers"],
     "init": ["path"],
+    "budget": ["metric", "regret", "rule", "runs", "spec", "workers"],
     "tune": [
         "base", "batch_size", "budget", "data", "hold", "hp", "loss", "metric", "model", "optimizer", "output",
         "precision", "regret", "rule", "schedule", "second", "skip_check", "start", "steps", "store", "target",
@@ -39,7 +40,7 @@ COMMANDS = {
     "show": ["live", "port", "source"],
     "export": ["every", "follow", "metric", "online", "output", "project", "source", "to"],
     "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
-    "report": ["hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
+    "report": ["check", "hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
     "rules list": [],
     "rules show": ["depth", "folded", "optimizer", "rule", "width"],
     "rules compare": ["a", "b", "optimizer"],
