@@ -117,7 +117,8 @@ def _misfit(x: Array, y: Array, seed: Array, design: Array, coefficients: Array)
     for row, value in zip(x.tolist(), rest.tolist(), strict=True):
         groups.setdefault(tuple(row), []).append(value)
     free = max(1, len(groups) - design.shape[1] - 1)
-    return math.fsum(len(each) * (math.fsum(each) / len(each)) ** 2 for each in groups.values()) / free
+    squares = [float(len(each) * np.mean(each) ** 2) for each in groups.values()]
+    return math.fsum(squares) / free
 
 
 def _least(draws: Array, count: int, reach: float) -> tuple[Array, Array]:

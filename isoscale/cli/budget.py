@@ -125,6 +125,7 @@ def say_proposals(
     typer.echo(
         f"  predicted from x = x_inf + a / width + b / depth with a = {law.width_term:.2g} +- "
         f"{law.covariance[0][0] ** 0.5:.2g}, b = {law.depth_term:.2g} +- {law.covariance[1][1] ** 0.5:.2g} octaves, "
-        f"{law.covariance[0][0] ** 0.5:.2g}, b = {law.depth_term:.2g} +- {law.covariance[1][1] ** 0.5:.2g} octaves,"
+        f"log loss rising by {law.curvature:.2g} (octaves)^2, an optimum of one seed known to {law.seed_spread:.2g} "
+        f"octaves.\n  From {law.source}"
     )
     typer.echo("  steps are kept: a shorter training has another optimum, which this law does not know")
