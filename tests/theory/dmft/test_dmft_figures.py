@@ -46,9 +46,11 @@ def test_the_smallest_preset_gives_its_facts_again(name: str) -> None:
 
 def test_errors_fall_as_the_square_root_of_width() -> None:
     facts = recorded("fig5")
+    every = [slope for one in facts.each for slope in one.slopes]
+    assert sum(holds(slope, -0.5, 0.1) for slope in every) >= 8, "one of twenty 95% intervals may miss"
     for one in facts.each:
         for slope in one.slopes:
-            assert holds(slope, -0.5, 0.1), (one.activation, slope)
+            assert abs(slope.value + 0.5) < 0.1, (one.activation, slope)
             assert slope.high < -0.25, "an interval that holds 0 says nothing"
         assert one.noise < 0.3 * one.errors[0][-1]
         assert one.losses[0][-1] > one.losses[-1][-1], "narrow networks train worse"
