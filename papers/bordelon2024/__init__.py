@@ -9,7 +9,7 @@ interrupted figure goes on and figures share runs) and `workers`.
 from collections.abc import Mapping
 from types import ModuleType
 
-from papers.bordelon2024 import deeper, fig1, fig1b, fig2, fig3, fig4, figB3, longer
+from papers.bordelon2024 import deeper, fig1, fig1b, fig2, fig3, fig4, fig5, fig6, fig7, figB3, figM1, longer
 
 FIGURES: Mapping[str, ModuleType] = {
     "fig1": fig1,
@@ -17,7 +17,11 @@ FIGURES: Mapping[str, ModuleType] = {
     "fig2": fig2,
     "fig3": fig3,
     "fig4": fig4,
+    "fig5": fig5,
+    "fig6": fig6,
+    "fig7": fig7,
     "figB3": figB3,
+    "figM1": figM1,
     "longer": longer,
     "deeper": deeper,
 }
