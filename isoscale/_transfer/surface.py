@@ -118,7 +118,7 @@ def _misfit(x: Array, y: Array, seed: Array, design: Array, coefficients: Array)
         groups.setdefault(tuple(row), []).append(value)
     free = max(1, len(groups) - design.shape[1] - 1)
     squares = [float(len(each) * np.mean(each) ** 2) for each in groups.values()]
-    return math.fsum(squares) / free
+    return float(math.fsum(squares) / free)
 
 
 def _least(draws: Array, count: int, reach: float) -> tuple[Array, Array]:

@@ -37,6 +37,8 @@ def budget(
     from isoscale._train import train_batch
 
     loaded = checked_spec(spec)
+    if runs is not None and not runs.exists():
+        raise ValueError(f"--runs {runs}: there is no such file")
     say_prices(price(train_batch, loaded.configs()), workers)
     rule = rule or loaded.rules[-1]
     for optimizer in loaded.optimizers:
@@ -62,8 +64,6 @@ def law_of(spec: Spec, runs: Path | None, rule: str, optimizer: str, metric: str
     """The law fitted to runs of this rule and optimizer, else what is known without any."""
     place = runs or Path(spec.store.path)
     if not place.exists():
-        if runs is not None:
-            raise ValueError(f"--runs {runs}: there is no such file")
         return PRIOR
     if place.suffix == ".csv":
         records = Records.from_csv(place)
