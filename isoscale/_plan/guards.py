@@ -13,6 +13,7 @@ from isoscale._plan.errors import PlanError
 from isoscale._plan.groups import TORCH_OPTIMIZERS, shape_factor
 from isoscale._plan.naming import listed, matched, unwrapped
 from isoscale._plan.settings import Setting
+from isoscale._plan.sharding import local, process_group, summed, whole
 from isoscale._rules import get_optimizer
 
 _SAME = 1e-6
@@ -131,14 +132,25 @@ def clip_grad_norm_(settings: Sequence[Setting], model: nn.Module, max_norm: flo
     parameters = matched(settings, model)
     weights = {setting.name: math.sqrt(setting.metric) for setting in settings}
     held = [(parameter.grad, weights[name]) for name, parameter in parameters.items() if parameter.grad is not None]
-    if not held:
+    shards = process_group(model)
+    if not held and shards is None:
         return torch.tensor(0.0)
-    gradients = [gradient for gradient, _ in held]
-    norms = torch._foreach_norm(gradients) if len({g.device for g in gradients}) == 1 else [g.norm() for g in gradients]
-    total = torch.linalg.vector_norm(torch.stack([n * w for n, (_, w) in zip(norms, held)]))
+    gradients = [local(gradient) for gradient, _ in held]
+    if any(gradient is not mine for (gradient, _), mine in zip(held, gradients)):
+        # Of a sharded tensor the norm over all shards (a collective), whatever its placement is.
+        norms = [whole(torch.linalg.vector_norm(gradient)) for gradient, _ in held]
+    elif len({gradient.device for gradient in gradients}) == 1:
+        norms = list(torch._foreach_norm(gradients))
+    else:
+        norms = [gradient.norm() for gradient in gradients]
+    terms = [norm * weight for norm, (_, weight) in zip(norms, held)]
+    total = torch.linalg.vector_norm(torch.stack(terms)) if terms else torch.zeros(())
+    if shards is not None:
+        total = summed(total.square(), shards).sqrt()
     # The same arithmetic as torch.nn.utils.clip_grad_norm_, so that at base size the bits are the same too.
     coefficient = torch.clamp(max_norm / (total + 1e-6), max=1.0)
-    torch._foreach_mul_(gradients, coefficient)
+    if gradients:
+        torch._foreach_mul_(gradients, coefficient)
     return total
 
 

@@ -1,7 +1,6 @@
 """Rescale a freshly built model to the planned initialisation: measured, in place, idempotent."""
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from isoscale._plan.errors import PlanError
 from isoscale._plan.naming import matched
 from isoscale._plan.settings import Setting
+from isoscale._plan.sharding import whole
 
 # A pool that was scaled once measures its target up to rounding; a factor this close to 1 (or to the folded
 # multiplier) is rounding, not a difference.
@@ -24,7 +24,7 @@ def initialise(settings: Sequence[Setting], model: nn.Module) -> nn.Module:
     Layers that share one planned setting are measured and scaled together (one factor a pool), so a small tensor's
     sampling noise does not become its scale, and a profile over layers is kept. At base size nothing is touched.
     """
-    parameters = matched(settings, model)
+    parameters = matched(settings, model, whole=True)
     on_meta = [name for name, parameter in parameters.items() if parameter.is_meta]
     if on_meta:
         raise PlanError(
@@ -102,13 +102,7 @@ def _snapped(factor: float, setting: Setting, count: int, wider: bool) -> float:
 def _norm(tensor: Tensor) -> float:
     """Euclidean norm in float64, of the whole tensor where it is sharded."""
     norm = torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)
-    return float(_whole(norm))
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    # Whoever shards has loaded this module already; for everybody else importing it would cost a second.
-    sharding = sys.modules.get("torch.distributed.tensor")
-    return tensor.full_tensor() if sharding is not None and isinstance(tensor, sharding.DTensor) else tensor
+    return float(whole(norm))
 
 
 def _separate_clones(tensors: Mapping[str, Tensor]) -> None:
@@ -122,7 +116,7 @@ def _separate_clones(tensors: Mapping[str, Tensor]) -> None:
     for tensor in tensors.values():
         if tensor.numel() < 2:
             continue
-        key = (_norm(tensor), float(_whole(tensor.detach().sum(dtype=torch.float64))))
+        key = (_norm(tensor), float(whole(tensor.detach().sum(dtype=torch.float64))))
         if any(torch.equal(tensor, other) for other in seen.get(key, ())):
             tensor.copy_(_redrawn(tensor))
         else:

@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import nn
 
 from isoscale._plan.errors import PlanError
+from isoscale._plan.sharding import flattened, sharded_flat
 
 # torch.compile, activation checkpointing and FSDP put a segment anywhere; DDP and DataParallel one in front.
 _WRAPPER_SEGMENTS = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
@@ -30,10 +31,20 @@ def unwrapped(name: str) -> str:
     return ".".join(segments)
 
 
-def matched(rows: Sequence[Shaped], model: nn.Module) -> dict[str, nn.Parameter]:
-    """The model's parameters by the plan's names, in the model's order; an error names every difference."""
+def matched(rows: Sequence[Shaped], model: nn.Module, *, whole: bool = False) -> dict[str, nn.Parameter]:
+    """The model's parameters by the plan's names, in the model's order; an error names every difference.
+
+    whole: their values are wanted and not only their names, which FSDP1's local pieces do not have.
+    """
     found = dict(model.named_parameters())
     planned = {row.name: tuple(row.shape) for row in rows}
+    if flat := flattened(model):
+        raise PlanError(
+            f"{flat} holds many parameters in one flat tensor (FSDP with use_orig_params=False), and a plan gives them "
+            "different learning rates: wrap with FullyShardedDataParallel(model, use_orig_params=True), or use "
+            "torch.distributed.fsdp.fully_shard(model)."
+        )
+    local = sharded_flat(model)
     if set(found) != set(planned):
         # Only now: a user's own submodule may really be called "module".
         renamed = {unwrapped(name): parameter for name, parameter in found.items()}
@@ -44,8 +55,18 @@ def matched(rows: Sequence[Shaped], model: nn.Module) -> dict[str, nn.Parameter]
     other = [
         f"{name} is {tuple(found[name].shape)} in the model and {shape} in the plan"
         for name, shape in planned.items()
-        if name in found and tuple(found[name].shape) != shape
+        if name in found and tuple(found[name].shape) != shape and id(found[name]) not in local
     ]
+    pieces = any(
+        id(found[name]) in local and tuple(found[name].shape) != shape
+        for name, shape in planned.items()
+        if name in found
+    )
+    if whole and pieces and not (missing or extra or other):
+        raise PlanError(
+            "FullyShardedDataParallel keeps local pieces of the parameters, whose size cannot be measured: call "
+            "plan.init_(model) before wrapping, or inside `with FullyShardedDataParallel.summon_full_params(model):`."
+        )
     if missing or extra or other:
         raise PlanError(
             f"the model is not the planned one: {listed([*other, *missing, *extra])}. Every factor belongs to one "
