@@ -16,7 +16,7 @@ from isoscale import Records
 from papers.bordelon2024 import longer
 from papers.bordelon2024.campaign import Place, Progress
 from papers.bordelon2024.finding import Finding, sign
-from papers.bordelon2024.ink import MARKERS, NAMES, shade
+from papers.bordelon2024.ink import MARKERS, NAMES, plain_losses, shade, size_ticks
 
 RULES = longer.RULES
 PRESETS = longer.PRESETS
@@ -122,9 +122,12 @@ def draw(facts: Facts, figure: Any = None) -> Any:
                 look = {"color": shade(at, len(lengths)), "marker": MARKERS[at], "markersize": 4, "linewidth": 1.2}
                 panel.loglog(row.depths, row.loss, label=said, **look)
             panel.set_title(NAMES[rule], fontsize="small")
-            panel.legend(title="epochs: per doubling of L", fontsize="x-small", title_fontsize="x-small")
-            panel.set_xticks(row.depths, [str(depth) for depth in row.depths])
-            panel.minorticks_off()
+            panel.margins(y=0.45)
+            panel.legend(
+                title="epochs: per doubling of L", fontsize="x-small", title_fontsize="x-small", loc="upper left"
+            )
+            size_ticks(panel, row.depths)
+            plain_losses(panel)
         line[0].set_ylabel(f"{METRICS[metric]}, best rate")
     for panel in panels[-1]:
         panel.set_xlabel("depth L")

@@ -19,7 +19,7 @@ from isoscale import Records
 from papers.bordelon2024 import fig1
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, judged
 from papers.bordelon2024.finding import Finding, Outcome, sign
-from papers.bordelon2024.ink import MARKERS, along, curve_panel, room_below, said, shade
+from papers.bordelon2024.ink import MARKERS, along, curve_panel, room_below, said, shade, size_ticks
 
 PRESETS = fig1.PRESETS
 DEEP, SHALLOW, SCALED = "sp, mup matched at the largest", "sp, mup matched at the smallest", "depth_mup"
@@ -181,7 +181,6 @@ def _gaps(panel: Any, facts: Facts) -> None:
         )  # fmt: skip
     panel.axhline(0, color="0.6", linewidth=0.8)
     panel.set_xscale("log")
-    panel.set_xticks(depths, [str(depth) for depth in depths])
-    panel.minorticks_off()
+    size_ticks(panel, depths)
     panel.set(xlabel="depth L", ylabel="loss above depth_mup's (%)", title="the gap of small branches")
     panel.legend(fontsize="x-small")

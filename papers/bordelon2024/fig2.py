@@ -11,7 +11,7 @@ from typing import Any
 
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
 from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import MARKERS, along, curve_panels, shade
+from papers.bordelon2024.ink import MARKERS, along, curve_panels, plain_losses, shade, size_ticks
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
@@ -95,9 +95,8 @@ def draw(facts: Facts, figure: Any = None) -> Any:
         mine = along(facts.curves, rule, "depth")
         look = {"marker": MARKERS[at], "color": shade(at, len(RULES)), "linestyle": "--" if at == 0 else "-"}
         panel.loglog([curve.depth for curve in mine], [curve.least for curve in mine], label=rule, **look)
-    depths = sorted({curve.depth for curve in facts.curves})
-    panel.set_xticks(depths, [str(depth) for depth in depths])
-    panel.minorticks_off()
+    size_ticks(panel, sorted({curve.depth for curve in facts.curves}))
+    plain_losses(panel)
     panel.set(xlabel="depth L", ylabel="training loss at the best rate", title="is deeper better?")
     panel.legend(fontsize="small")
     return figure

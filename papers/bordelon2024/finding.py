@@ -47,10 +47,12 @@ def told(drift: Drift) -> str:
             f"; the smallest's best costs the largest {drift.percent:.1f}% "
             f"[{drift.percent_low:.1f}, {drift.percent_high:.1f}] more loss"
         )
-    if drift.slope is None:
+    if drift.slope is None or drift.low is None or drift.high is None:
+        return f"{sizes}: {drift.sentence}{price}"
+    if drift.outcome == "drifts" and drift.low <= 0 <= drift.high:  # another witness than the slope
         return f"{sizes}: {drift.sentence}{price}"
     moved = f"{drift.slope:+.2f} octaves per doubling [{drift.low:+.2f}, {drift.high:+.2f}]"
-    return f"{sizes}: {moved}, {drift.outcome}{price}"
+    return f"{sizes}: {moved}{price}"
 
 
 def of(drifts: Iterable[Drift], rule: str, axis: str) -> Drift:

@@ -1,5 +1,6 @@
 """What the training figures look like: losses over a hyperparameter, a shade a size, optima with their intervals."""
 
+import math
 from collections.abc import Iterable, Sequence
 from types import NoneType
 from typing import Any
@@ -74,15 +75,36 @@ def curve_panel(panel: Any, curves: Sequence[Curve], axis: str) -> None:
 
 def room_below(panels: Iterable[Any]) -> None:
     """One logarithmic scale of losses for all panels, with room under the curves for the bars of the optima."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
-
     every = list(panels)
     limits = [limit for panel in every for limit in panel.get_ylim()]
     low, high = min(limits), max(limits)
     for panel in every:
         panel.set_ylim(low * (low / high) ** 0.22, high)
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        plain_losses(panel)
+
+
+def plain_losses(panel: Any) -> None:
+    """Losses on a logarithmic axis as plain numbers: every tick where they span little, decades where much."""
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = panel.get_ylim()
+    decades = math.log10(high / low)
+    shown = range(2, 10) if decades < 0.7 else (2, 5) if decades < 1.8 else ()
+
+    def minor(value: float, _: Any) -> str:
+        return f"{value:.2g}" if round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in shown else ""
+
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(FuncFormatter(minor))
+    panel.tick_params(axis="y", which="both", labelsize="small")
+
+
+def size_ticks(panel: Any, sizes: Sequence[int]) -> None:
+    """Ticks at the sizes that were run."""
+    from matplotlib.ticker import NullLocator
+
+    panel.set_xticks(sizes, [str(size) for size in sizes])
+    panel.xaxis.set_minor_locator(NullLocator())
 
 
 def said(drift: Drift) -> str:

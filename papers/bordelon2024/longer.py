@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from isoscale import Records
+from papers.bordelon2024 import figB3
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
 from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import MARKERS, NAMES, shade
+from papers.bordelon2024.ink import MARKERS, NAMES, shade, size_ticks
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "beta": 0.5}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "model": "residual_mlp", "width": 4, "depths": (1, 2), "lr": powers(-6, -3),
-              "seeds": 2, "pass": 3, "epochs": (1, 2), "train": _CPU | {"batch_size": 16}},
+              "lower": (), "seeds": 2, "pass": 3, "epochs": (1, 2), "train": _CPU | {"batch_size": 16}},
     "cpu": {"data": "digits", "model": "residual_mlp", "width": 32, "depths": (3, 6, 12, 24), "lr": powers(-6, -1),
-            "seeds": 3, "pass": 11, "epochs": (5, 20, 60), "train": _CPU | {"batch_size": 128}},
+            "lower": powers(-8, -7), "seeds": 3, "pass": 11, "epochs": (5, 20, 60),
+            "train": _CPU | {"batch_size": 128}},
     "gpu": {"wants": "CIFAR-10", "model": "conv_resnet", "width": 32, "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
-            "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40), "train": _CPU | {"batch_size": 128, "pool": 4}},
+            "lower": (), "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40),
+            "train": _CPU | {"batch_size": 128, "pool": 4}},
     "full": {"wants": "CIFAR-10", "model": "conv_resnet", "width": 64, "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
-             "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40, 100), "train": _CPU | {"batch_size": 128, "pool": 4}},
+             "lower": (), "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40, 100),
+             "train": _CPU | {"batch_size": 128, "pool": 4}},
 }  # fmt: skip
 
 
@@ -75,7 +79,11 @@ def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
     }  # fmt: skip
     sizes = [(width, depth) for depth in depths]
     steps = [chosen["pass"] * epochs for epochs in chosen["epochs"]]
-    return configurations(common, sizes, chosen["seeds"], rule=RULES, lr=chosen["lr"], steps=steps)
+    found = []
+    for rule in RULES:  # where nothing scales with depth, deep networks want lower rates
+        rates = chosen["lr"] + (chosen["lower"] if rule == "mup" else ())
+        found += configurations(common, sizes, chosen["seeds"], rule=(rule,), lr=rates, steps=steps)
+    return found
 
 
 def trained_for(records: Records, epochs: int, chosen: Mapping[str, Any]) -> Records:
@@ -106,7 +114,21 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     for depth, drift in zip(facts.horizon_depths, facts.horizon, strict=True):
         if drift.rule == "depth_mup":
             found.append(stays(f"at depth {depth} with 1/sqrt(L) it stays as training grows longer", drift))
-    return tuple(found)
+    return (*found, a_third(facts))
+
+
+def a_third(facts: Facts) -> Finding:
+    """Figure B.3's question at the two longest lengths: is the rate found on the shorter that of the longer?"""
+    short, whole = facts.lengths[-2:]
+    pairs = [
+        (one, two)
+        for one in whole.curves
+        for two in short.curves
+        if one.rule == two.rule == "depth_mup" and one.depth == two.depth and None not in (one.best, two.best)
+    ]
+    shifts = [figB3.difference(one, two) for one, two in pairs]
+    claim = f"with 1/sqrt(L) {short.epochs} epochs find the best rate of {whole.epochs}"
+    return figB3.same(claim, shifts, [f"L = {one.depth}" for one, _ in pairs])
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
@@ -143,9 +165,7 @@ def _optima(panel: Any, facts: Facts, rule: str) -> None:
             label=str(depth),
         )  # fmt: skip
     panel.set_xscale("log")
-    epochs = [length.epochs for length in facts.lengths]
-    panel.set_xticks(epochs, [str(each) for each in epochs])
-    panel.minorticks_off()
+    size_ticks(panel, [length.epochs for length in facts.lengths])
     panel.set(xlabel="epochs of training", title=NAMES[rule])
 
 
