@@ -11,6 +11,9 @@ from isoscale._report.chart import Table
 
 AxisName = Literal["width", "depth"]
 
+GRAVITY = ("FAIL", "CANNOT TELL", "PASS")
+"""Outcomes of a check, the worst first."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -189,11 +192,57 @@ class RuleOverlay:
 
 
 @dataclass(frozen=True)
+class CheckedLine:
+    """One judged quantity along one axis: its exponent, the declared range, and what was made of it."""
+
+    axis: str
+    quantity: str
+    exponent: Estimate
+    declared: tuple[float, float]
+    tolerance: float
+    outcome: str
+    sentence: str
+
+    @property
+    def off(self) -> Estimate:
+        """The exponent from the nearest end of the declared range: 0 is as declared."""
+        value = self.exponent.value
+        if value is None:
+            return Estimate(None)
+        nearest = min(max(value, self.declared[0]), self.declared[1])
+        ends = (None if end is None else end - nearest for end in (self.exponent.low, self.exponent.high))
+        return Estimate(value - nearest, *ends)
+
+
+@dataclass(frozen=True)
+class CheckFacts:
+    """A coordinate check as the page shows it: `causes` are its likely culprits, in words."""
+
+    rule: str
+    optimizer: str
+    base: str
+    steps: int
+    seeds: int
+    outcome: str
+    lines: tuple[CheckedLine, ...]
+    causes: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(line.axis for line in self.lines))
+
+    def along(self, axis: str) -> tuple[CheckedLine, ...]:
+        """The lines of an axis, the worst first."""
+        mine = [line for line in self.lines if line.axis == axis]
+        return tuple(sorted(mine, key=lambda line: (GRAVITY.index(line.outcome), -abs(line.off.value or 0.0))))
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """Everything the page says. `log`: the hyperparameter is judged in octaves, else in its own units; `tolerance` is
     the drift per doubling that still counts as staying put. `tables` are further tables that the caller composed (the
-    rule's rows, say); `overlay` holds the limits of the rules, where the caller has them; `reproduce` the commands that
-    make the same runs again."""
+    rule's rows, say); `overlay` holds the limits of the rules and `checks` coordinate checks, where the caller has
+    them; `reproduce` the commands that make the same runs again."""
 
     title: str
     hyperparameter: str
@@ -206,6 +255,7 @@ class ReportFacts:
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
     overlay: tuple[RuleOverlay, ...] = ()
+    checks: tuple[CheckFacts, ...] = ()
 
     @property
     def optimizers(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ _Row = tuple[str, str, Estimate]
 """Name, outcome, estimate of one row."""
 
 
-def _forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series, ...], Axis]:
+def forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series, ...], Axis]:
     """A series for each row, first row on top: the estimate by the shape of its outcome, its interval as a whisker (all
     over the frame where nothing is known); behind them a tick at zero."""
     zero = tuple(Mark(0.0, float(row), y_range=(row - 0.24, row + 0.16)) for row in range(len(rows)))
@@ -32,11 +32,11 @@ def _forest(rows: list[_Row], domain: tuple[float, float]) -> tuple[tuple[Series
     return tuple(series), Axis("", (-0.45, len(rows) - 0.15), ())
 
 
-def _labels(texts: Iterable[str], count: int) -> tuple[Label, ...]:
+def labels(texts: Iterable[str], count: int) -> tuple[Label, ...]:
     return tuple(Label(count - 1 - index + 0.24, text) for index, text in enumerate(texts))
 
 
-def _span(rows: list[_Row], floor: tuple[float, float]) -> tuple[float, float]:
+def span(rows: list[_Row], floor: tuple[float, float]) -> tuple[float, float]:
     """A domain with every estimate in it, and the intervals as far as they do not dwarf the estimates."""
     known = [(e.low, e.value, e.high) for _, _, e in rows]
     values = [value for ends in known for value in ends[1:2] if value is not None] or [
@@ -57,8 +57,8 @@ def answer_chart(facts: ReportFacts) -> Chart | None:
     if not drawn:
         return None
     tolerance = facts.tolerance or 0.0
-    domain = _span(drawn, (-1.6 * (tolerance or 0.1), 1.6 * (tolerance or 0.1)))
-    series, rows_axis = _forest(drawn, domain)
+    domain = span(drawn, (-1.6 * (tolerance or 0.1), 1.6 * (tolerance or 0.1)))
+    series, rows_axis = forest(drawn, domain)
     every = [(_title(facts, rule, axis), slope_text(axis.drift), axis.outcome) for rule, axis in pairs]
     unit = pairs[0][1].unit
     return Chart(
@@ -76,7 +76,7 @@ def answer_chart(facts: ReportFacts) -> Chart | None:
         ),
         series_label="rule",
         bands=(Band("tolerated", x=(-tolerance, tolerance)),) if tolerance else (),
-        labels=_labels((f"{name}\u2003{_short(drift)}" for name, _, drift in drawn), len(drawn)),
+        labels=labels((f"{name}\u2003{_short(drift)}" for name, _, drift in drawn), len(drawn)),
         show_y=False,
         height=_ROW * len(drawn),
         width=420,
@@ -99,8 +99,8 @@ def regret_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
     drawn = [(name, axis.outcome, share) for name, axis in pairs if (share := _share(axis.carried)) is not None]
     if not drawn:
         return None
-    domain = _span(drawn, (-0.3, 1.0))
-    series, rows_axis = _forest(drawn, domain)
+    domain = span(drawn, (-0.3, 1.0))
+    series, rows_axis = forest(drawn, domain)
     return Chart(
         name=f"regret/{optimizer}",
         alt=f"Loss lost by carrying the proxy's {facts.hyperparameter} to the largest size, in percent. "
@@ -111,7 +111,7 @@ def regret_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
         series=series,
         table=regret_table(facts, optimizer),
         series_label="rule",
-        labels=_labels(
+        labels=labels(
             (f"{name}\u2003{_percent(axis.carried, short=True)}" for name, axis in pairs if _share(axis.carried)),
             len(drawn),
         ),
@@ -184,7 +184,7 @@ def cost_chart(facts: ReportFacts, optimizer: str) -> Chart | None:
         series=tuple(series),
         table=cost_table(facts, optimizer),
         series_label="rule",
-        labels=_labels(
+        labels=labels(
             (f"{rule.rule}\u2003{number(large / small, 2)} times cheaper" for rule, small, large in rows), len(rows)
         ),
         show_y=False,

@@ -5,7 +5,17 @@ from collections.abc import Iterable, Sequence
 
 from isoscale._records.run import Run
 from isoscale._report.chart import Table
-from isoscale._report.findings import AxisFacts, Carried, Curve, Estimate, ReportFacts, RuleFacts, RuleOverlay, Spent
+from isoscale._report.findings import (
+    AxisFacts,
+    Carried,
+    CheckFacts,
+    Curve,
+    Estimate,
+    ReportFacts,
+    RuleFacts,
+    RuleOverlay,
+    Spent,
+)
 from isoscale._report.observe import account, points
 from isoscale._report.typeset import shown
 from isoscale._transfer.axis import Axis
@@ -30,13 +40,14 @@ def facts(
     tables: Sequence[Table] = (),
     warnings: Sequence[str] = (),
     overlay: Sequence[RuleOverlay] = (),
+    checks: Sequence[CheckFacts] = (),
 ) -> ReportFacts:
     """The facts of a report on `records` and the `verdicts` that judged them (all of one hyperparameter and metric).
 
     `title` says what was tuned (by default the model and the data); `reproduce` are the commands that make these runs
-    again; `tables` are shown below the account of what was run, `overlay` (the limits of rules) beside the runs. Rules
-    keep the order of `verdicts`. Raises ValueError
-    where there is no verdict, or verdicts of different hyperparameters, metrics or scales.
+    again; `tables` are shown below the account of what was run, `overlay` (the limits of rules) and `checks` (what
+    `read_check` reads) beside the runs. Rules keep the order of `verdicts`. Raises ValueError where there is no
+    verdict, or verdicts of different hyperparameters, metrics or scales.
     """
     judged = {(one.hyperparameter, one.metric, one.scale) for one in verdicts}
     if len(judged) != 1:
@@ -61,6 +72,7 @@ def facts(
         tables=tuple(tables),
         warnings=tuple(shown(warning, _SENTENCE) for warning in warnings),
         overlay=tuple(overlay),
+        checks=tuple(checks),
     )
 
 

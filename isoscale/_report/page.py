@@ -7,8 +7,9 @@ from pathlib import Path
 from isoscale._report import vendored
 from isoscale._report.answer import answers, question, why
 from isoscale._report.chart import Chart, Table
+from isoscale._report.checked import OUTCOMES, check_chart, counted
 from isoscale._report.figures import Frames, drift_chart, frames, loss_chart, slope
-from isoscale._report.findings import AxisFacts, ReportFacts, RuleFacts, RuleOverlay
+from isoscale._report.findings import AxisFacts, CheckFacts, ReportFacts, RuleFacts, RuleOverlay
 from isoscale._report.forests import answer_chart, cost_chart, cost_table, regret_chart, regret_table
 from isoscale._report.html import Html, data, hashed, join, packed, table, tag
 from isoscale._report.limits import course_chart, distance_table, limit_chart, limit_table, width_tones
@@ -43,6 +44,7 @@ def render(facts: ReportFacts, *, status: str = "", renew: int | None = None) ->
         tag(
             "main",
             *(_optimizer(facts, name, i, ink) for i, name in enumerate(facts.optimizers)),
+            *(_checked(check, ink) for check in facts.checks),
             _limits(facts, ink),
             _ran(facts),
             _again(facts),
@@ -109,12 +111,12 @@ def _numbers(*charts: Chart | None) -> Html:
     return tag("details", tag("summary", "Numbers"), *(table(chart.table) for chart in charts if chart))
 
 
-def _badge(outcome: str) -> Html:
+def _badge(outcome: str, word: str = "") -> Html:
     tone = outcome_tone(outcome)
     return tag(
         "span",
         Html(f'<svg viewBox="0 0 16 16" aria-hidden="true">{_ICONS[tone]}</svg>'),
-        outcome,
+        word or outcome,
         class_=f"badge {tone}",
     )
 
@@ -223,6 +225,29 @@ def _costs(facts: ReportFacts, optimizer: str, ink: _Ink) -> Html:
 def _cost_words(rules: tuple[RuleFacts, ...]) -> str:
     places = next(((rule.proxy.where, rule.direct.where) for rule in rules if rule.proxy and rule.direct), None)
     return f"Hollow: tuning at {places[0]}. Filled: tuning directly at {places[1]}." if places else ""
+
+
+def _checked(check: CheckFacts, ink: _Ink) -> Html:
+    """A coordinate check: the worst lines of each axis against what the rule declares, and the likely culprits."""
+    lead = (
+        f"Base {check.base}, {check.steps} steps, {check.seeds} seeds. A point is the power of the size with which a "
+        "quantity grows, counted from the power that the rule declares; inside the shaded band it is as declared."
+    )
+    panels = []
+    for axis in check.axes:
+        chart = check_chart(check, axis)
+        if chart is not None:
+            words = tag("p", counted(check.along(axis)))
+            title = tag("h4", f"Over {axis}")
+            panels.append(tag("article", title, words, ink.figure(chart), _numbers(chart), class_="panel short"))
+    return tag(
+        "section",
+        tag("h2", f"Coordinate check: {check.rule} with {check.optimizer} "),
+        tag("p", _badge(OUTCOMES[check.outcome], check.outcome), class_="lead"),
+        tag("p", lead, class_="lead"),
+        *(tag("p", cause, class_="note") for cause in check.causes),
+        tag("div", *panels, class_="panels wide"),
+    )
 
 
 def _limits(facts: ReportFacts, ink: _Ink) -> Html:

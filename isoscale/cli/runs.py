@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import typer
 
 from isoscale._records.records import Records
 from isoscale._records.store import Store
-from isoscale._report import ReportFacts, Table, facts, summary, write_report
+from isoscale._report import CheckFacts, ReportFacts, Table, facts, read_check, summary, write_report
 from isoscale._rules import RULES, UnknownName, get_rule, table
 from isoscale._sweep.display import display, duration
 from isoscale._sweep.executor import Executor
@@ -221,17 +222,16 @@ def report(
     hyperparameter: str = HYPERPARAMETER,
     metric: str = METRIC,
     title: str = typer.Option("", help="What was tuned, for the page's head."),
+    check: list[Path] = typer.Option(
+        None, "--check", help="A coordinate check that isoscale check --save wrote; repeatable."
+    ),
 ) -> None:
     """Write the report: one page that opens anywhere, offline."""
+    checks = [read_check(path.read_text(encoding="utf-8", errors="replace"), str(path)) for path in check or ()]
     records = chosen(read(source), rule, optimizer)
-    written = write_page(
-        records,
-        judge(records, hyperparameter=hyperparameter, metric=metric),
-        output,
-        title=title,
-        commands=again(source),
-    )
-    typer.echo(f"wrote {written}")
+    verdicts = judge(records, hyperparameter=hyperparameter, metric=metric)
+    shown = page_facts(records, verdicts, title=title, commands=again(source), checks=checks)
+    typer.echo(f"wrote {write_report(shown, output)}")
 
 
 def again(source: Path) -> list[str]:
@@ -246,9 +246,17 @@ def write_page(
     return write_report(page_facts(records, verdicts, title=title, commands=commands), output)
 
 
-def page_facts(records: Records, verdicts: tuple[Verdict, ...], *, title: str = "", commands: list[str]) -> ReportFacts:
+def page_facts(
+    records: Records,
+    verdicts: tuple[Verdict, ...],
+    *,
+    title: str = "",
+    commands: list[str],
+    checks: Sequence[CheckFacts] = (),
+) -> ReportFacts:
     """The report's facts with the rules' tables beside them."""
-    return facts(records, verdicts, title=title, reproduce=commands, tables=rule_tables(verdicts))
+    tables = rule_tables(verdicts)
+    return facts(records, verdicts, title=title, reproduce=commands, tables=tables, checks=checks)
 
 
 def rule_tables(verdicts: tuple[Verdict, ...]) -> list[Table]:
