@@ -20,20 +20,32 @@ def recorded_check(
     job: Job, keys: Keys, base: Mapping[str, Any], store: Store, config: Mapping[str, Any], narrator: Narrator,
     *, skip: bool,
 ) -> dict[str, str]:  # fmt: skip
-    """{"outcome", "sentence"} of the check: PASS, FAIL, CANNOT TELL or SKIPPED."""
+    """{"outcome", "headline", "sentence"} of the check: PASS, FAIL, CANNOT TELL or SKIPPED."""
     if skip:
-        return {"outcome": "SKIPPED", "sentence": "the coordinate check was skipped"}
+        said = "the coordinate check was skipped"
+        return {"outcome": "SKIPPED", "headline": said, "sentence": said}
     identity = digest({"check": dict(config), "base": dict(base), "keys": [keys.width, keys.depth], "steps": STEPS})
     known = store.decisions(identity)
     if known:
-        narrator.note(f"{known[0].kind} (done before)")
+        narrator.note(f"{known[0].reason} (done before)")
         return dict(known[0].content)
     found = check(job, keys, base)
     outcome = "PASS" if found.outcome == "SHOWN" else found.outcome
-    content = {"outcome": outcome, "sentence": str(found)}
-    store.decide(identity, 0, Decision(outcome, str(found), content))
-    narrator.note(str(found).splitlines()[0])
+    content = {"outcome": outcome, "headline": headline(found), "sentence": str(found)}
+    store.decide(identity, 0, Decision(outcome, content["headline"], content))
+    narrator.note(content["headline"])
     return content
+
+
+def headline(found: Check) -> str:
+    """The check in one line: how many quantities are as the rule wants them, and which are not."""
+    judged = [line for line in found.lines if line.declared is not None]
+    odd = [line for line in judged if line.outcome != "PASS"]
+    if not odd:
+        return f"PASS: {len(judged)} quantities keep their size as width and depth grow ({found.seconds:.0f} s)"
+    shown = ", ".join(f"{line.quantity.label} ({line.axis}, {line.outcome})" for line in odd[:2])
+    more = f" and {len(odd) - 2} more" if len(odd) > 2 else ""
+    return f"{found.outcome}: {len(judged) - len(odd)} of {len(judged)} quantities as the rule wants, not {shown}{more}"
 
 
 def check(job: Job, keys: Keys, base: Mapping[str, Any]) -> Check:

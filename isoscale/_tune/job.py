@@ -1,7 +1,7 @@
 """The training callable of a user's own model: what a sweep calls, here and in its worker processes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +11,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoscale._plan import Plan, Planner
-from isoscale._records.run import Config, Run, digest
+from isoscale._records.run import Config, Run
 from isoscale._train.data import Dataset
-from isoscale._train.lockstep import OWN, fingerprint, pays, room, train_lockstep
-from isoscale._train.loop import train_prepared
+from isoscale._train.lockstep import trained
 from isoscale._train.settings import Settings
 from isoscale._train.setup import Setup, optimizer
 from isoscale._tune.data import dataset
@@ -41,32 +40,7 @@ class Job:
 
     def __call__(self, configs: Sequence[Config]) -> list[Run]:
         """The runs of the configurations, in their order: in lockstep where that pays, else one after another."""
-        runs: dict[int, Run] = {}
-        groups: dict[str, list[int]] = {}
-        for at, config in enumerate(configs):
-            groups.setdefault(digest({name: value for name, value in config.items() if name not in OWN}), []).append(at)
-        for members in groups.values():
-            runs |= zip(members, self._group([configs[at] for at in members]), strict=True)
-        return [runs[at] for at in range(len(configs))]
-
-    def _group(self, configs: Sequence[Config]) -> list[Run]:
-        """Configurations of one shape. Two that mean the same training (two rules at the base) train once."""
-        first = self.prepare(configs[0])
-        together = pays(first)
-        most = room(first) if together else 1
-        done: dict[str, Run] = {}
-        keys = []
-        waiting: dict[str, Setup] = {}
-        for config in configs:
-            setup = self.prepare(config)
-            keys.append(fingerprint(setup))
-            if keys[-1] not in done:
-                waiting[keys[-1]] = setup
-            if len(waiting) >= most:
-                done |= _trained(waiting, together)
-                waiting = {}
-        done |= _trained(waiting, together)
-        return [replace(done[key], config=dict(config)) for key, config in zip(keys, configs, strict=True)]
+        return trained(self.prepare, configs)
 
     def prepare(self, config: Config) -> Setup:
         """One configuration, ready to train: the model drawn from its seed and rescaled by the plan."""
@@ -118,12 +92,6 @@ class _ClassesBack:
 def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
     """Mean over examples and positions of the cross entropy, classes along the last axis; -100 is left out."""
     return F.cross_entropy(output.flatten(0, -2), y.flatten())
-
-
-def _trained(waiting: dict[str, Setup], together: bool) -> dict[str, Run]:
-    setups = list(waiting.values())
-    runs = train_lockstep(setups) if together and setups else [train_prepared(setup) for setup in setups]
-    return dict(zip(waiting, runs, strict=True))
 
 
 @lru_cache(maxsize=4)

@@ -200,7 +200,7 @@ def _recipe(
     outcome, sentence = worst(result.shifts)
     warnings = [*whole.warnings, *found.warnings, *result.warnings]
     if checked["outcome"] != "PASS":
-        warnings.append(f"coordinate check: {checked['outcome']}: {checked['sentence'].splitlines()[0]}")
+        warnings.append(f"coordinate check: {checked['headline']}")
     warnings.append(
         f"found in {training['steps']} steps of batch {training['batch_size']} with a {training['schedule']} schedule: "
         "a longer training or another batch size may have another optimum, which no width rule carries"
