@@ -56,7 +56,7 @@ def test_finds_the_bottom_of_a_tilted_valley_with_a_fraction_of_the_grids_runs(t
 def test_interrupted_it_takes_the_same_decisions(tmp_path: Path) -> None:
     job = partial(train, noise=0.05)
     whole = search_surface(job, BASE, AXES, store=tmp_path / "a.sqlite", fit=fit, workers=0, budget=80)
-    for last in (1, 3, 5):
+    for last in (1, 4):
         done = 0
 
         def stop(event: Event, last: int = last) -> None:
@@ -88,11 +88,11 @@ def runs(chance: np.random.Generator, best: tuple[float, float], noise: float, s
 
 def test_the_interval_of_a_bowl_covers_as_often_as_it_says() -> None:
     chance, covered = np.random.default_rng(2), 0
-    for _ in range(80):
+    for _ in range(50):
         best = tuple(chance.uniform(-0.4, 0.4, 2))
         found = fit_surface(runs(chance, best, 0.01), ["lr", "weight_decay"], "train_loss", (0.0, 0.0), 1.0)
         covered += (found.low[0] or -9) <= best[0] <= (found.high[0] or 9)
-    assert covered >= 70
+    assert covered >= 43
 
 
 def test_a_bottom_outside_and_too_few_points_are_told() -> None:

@@ -11,7 +11,7 @@ import torch
 import isoscale
 from isoscale._records.records import Records
 
-BASE, TARGET = {"width": 16, "depth": 2}, {"width": 128, "depth": 16}
+BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 4}
 
 
 def tuned(folder: Path, **changes: Any) -> isoscale.Tuning:
@@ -42,7 +42,7 @@ def test_the_loop_ends_with_a_verdict_and_a_recipe_for_the_target(whole: Any) ->
     assert lr.low is not None
     assert lr.high is not None
     assert lr.low < lr.value < lr.high
-    assert recipe.cost["times_cheaper"] > 10
+    assert recipe.cost["times_cheaper"] > 4
     (row,) = recipe.verification
     assert row["shift_low"] < row["shift_octaves"] < row["shift_high"]
     assert any("expected loss gap at the target" in line for line in str(recipe).splitlines())
@@ -124,7 +124,7 @@ def test_interrupted_after_any_of_its_steps_it_goes_on_as_if_nothing_was(whole: 
 
 def test_a_rule_that_does_not_transfer_drifts(tmp_path: Path) -> None:
     """The control of everything above: the same loop on plain PyTorch says that the rate moves."""
-    found = tuned(tmp_path, rule="sp", second={"width": 64, "depth": 8}, tolerance=0.25)
+    found = tuned(tmp_path, rule="sp", second={"width": 64, "depth": 4}, tolerance=0.25)
     assert found.outcome == "drifts"
     assert found.exit_code == 1
     assert found.recipe is not None

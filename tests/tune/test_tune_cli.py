@@ -16,7 +16,7 @@ from isoscale._records.store import Store
 HERE = Path(__file__).parent
 COMMAND = [
     sys.executable, "-m", "isoscale", "tune", f"{HERE / 'own_model.py'}:build", "--data",
-    f"{HERE / 'own_model.py'}:real_data", "--base", "width=16,depth=2", "--target", "width=128,depth=16", "--steps",
+    f"{HERE / 'own_model.py'}:real_data", "--base", "width=16,depth=2", "--target", "width=64,depth=4", "--steps",
     "30", "--batch-size", "32", "--precision", "0.4", "--tolerance", "0.5", "--budget", "60", "--skip-check",
 ]  # fmt: skip
 

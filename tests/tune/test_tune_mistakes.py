@@ -16,7 +16,7 @@ from isoscale._tune.preflight import preflight
 from isoscale._tune.sizes import Keys, check_second, second_size
 from isoscale._tune.tune import Job
 
-BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 8}
+BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 4}
 
 
 def tune(folder: Path, **changes: Any) -> Any:
@@ -44,7 +44,7 @@ def tune(folder: Path, **changes: Any) -> Any:
         ({"data": own_model.dict_batches}, "a dict of x, y, not a pair"),
         ({"data": "nowhere.npz"}, "nowhere.npz"),
         ({"data": 3}, "no pair of examples and targets"),
-        ({"target": {"width": 8, "depth": 8}}, "smaller than the base"),
+        ({"target": {"width": 8, "depth": 4}}, "smaller than the base"),
         ({"target": {"width": 64}}, "different keys"),
         ({"target": BASE}, "nothing to carry"),
         ({"second": {"width": 32, "depth": 2}}, "not larger than the base in depth"),
