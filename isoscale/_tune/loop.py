@@ -8,6 +8,7 @@ from typing import Any
 from isoscale._records.records import Records
 from isoscale._records.store import Store
 from isoscale._sweep.decide import LEVEL, Axis
+from isoscale._sweep.display import duration
 from isoscale._sweep.executor import Executor
 from isoscale._sweep.search import Found, search, search_each
 from isoscale._transfer.curve import LossCurve, curves
@@ -51,7 +52,7 @@ class Result:
             "seconds": seconds,
             "direct_flops": direct,
             "times_cheaper": saving,
-            "sentence": f"{len(spent)} runs, {flops:.3g} FLOPs, {seconds:.3g} s of a core, verification included{said}",
+            "sentence": f"{len(spent)} runs, {flops:.3g} FLOPs, {duration(seconds)} of one worker, with verification{said}",
         }
 
 
