@@ -52,7 +52,7 @@ class Result:
             "seconds": seconds,
             "direct_flops": direct,
             "times_cheaper": saving,
-            "sentence": f"{len(spent)} runs, {flops:.3g} FLOPs, {duration(seconds)} of one worker, with verification{said}",
+            "sentence": f"{len(spent)} runs, {flops:.3g} FLOPs, {duration(seconds)} of one worker in all{said}",
         }
 
 
