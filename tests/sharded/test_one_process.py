@@ -1,4 +1,4 @@
-"""Compiling, exporting, copying, averaging, checkpointing and lower precision leave a planned model's training alone."""
+"""Compiling, exporting, copying, averaging, checkpointing and autocast leave a planned model's training alone."""
 
 import copy
 

@@ -59,7 +59,7 @@ def trained(folder, own_scheduler=None, **arguments):
 
 
 def test_rates_arrive_and_the_trainers_own_decay_is_not_added(tmp_path) -> None:
-    """TrainingArguments' learning_rate, weight_decay do nothing to an optimizer that is given; its schedule multiplies."""
+    """TrainingArguments' learning_rate and weight_decay do nothing to a given optimizer; the schedule multiplies."""
     made, trainer, planned, seen = trained(tmp_path, learning_rate=123.0, weight_decay=77.0, lr_scheduler_type="cosine")
     assert len(seen) == 4
     for step in seen:
@@ -77,6 +77,4 @@ def test_a_schedule_that_overwrites_the_rates_is_seen(tmp_path) -> None:
     made, trainer, _, seen = trained(tmp_path, own_scheduler=one_cycle)
     assert len({rate for rate, _ in seen[0]}) == 1
     with pytest.raises(PlanError, match=r"plan\.per_group"):
-        made.check_scheduler(
-            trainer.lr_scheduler.scheduler if hasattr(trainer.lr_scheduler, "scheduler") else trainer.lr_scheduler
-        )
+        made.check_scheduler(trainer.lr_scheduler)
