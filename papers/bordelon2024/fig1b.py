@@ -81,7 +81,7 @@ def designed(chosen: Mapping[str, Any], place: Place, beta: float) -> list[dict[
     deep = [
         config | {"beta": beta}
         for config in fig1.over_depth(chosen, place, "mup")
-        if config["depth"] < chosen["depths"][-1]
+        if config["depth"] < chosen["depths"][-1] and config["lr"] in chosen["lr"]
     ]
     return shallow + deep
 

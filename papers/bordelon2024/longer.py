@@ -21,7 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "model": "residual_mlp", "width": 4, "depths": (1, 2), "lr": powers(-6, -3),
               "lower": (), "seeds": 2, "pass": 3, "epochs": (1, 2), "train": _CPU | {"batch_size": 16}},
     "cpu": {"data": "digits", "model": "residual_mlp", "width": 32, "depths": (3, 6, 12, 24), "lr": powers(-6, -1),
-            "lower": powers(-8, -7), "seeds": 3, "pass": 11, "epochs": (5, 20, 60),
+            "lower": (), "seeds": 3, "pass": 11, "epochs": (5, 20, 60),
             "train": _CPU | {"batch_size": 128}},
     "gpu": {"wants": "CIFAR-10", "model": "conv_resnet", "width": 32, "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
             "lower": (), "seeds": 3, "pass": 390, "epochs": (5, 10, 20, 40),
@@ -109,11 +109,11 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     found = []
     for length in facts.lengths:
         after = f"after {length.epochs} epochs"
-        found.append(stays(f"{after} it stays over depth with 1/sqrt(L)", of(length.drifts, "depth_mup", "depth")))
-        found.append(moves(f"{after} it moves with depth without 1/sqrt(L)", of(length.drifts, "mup", "depth")))
+        found.append(stays(f"{after} the best rate stays over depth with 1/sqrt(L)", of(length.drifts, "depth_mup", "depth")))
+        found.append(moves(f"{after} the best rate moves with depth without 1/sqrt(L)", of(length.drifts, "mup", "depth")))
     for depth, drift in zip(facts.horizon_depths, facts.horizon, strict=True):
         if drift.rule == "depth_mup":
-            found.append(stays(f"at depth {depth} with 1/sqrt(L) it stays as training grows longer", drift))
+            found.append(stays(f"at depth {depth} with 1/sqrt(L) the best rate stays as training grows longer", drift))
     return (*found, a_third(facts))
 
 
