@@ -154,6 +154,64 @@ def test_a_model_that_takes_another_path_after_training_is_told() -> None:
         coord_check(Branching, {"width": 8}, widths=[8, 16, 32], inputs=vectors(), seeds=2, steps=4)
 
 
+class Bottleneck(nn.Module):
+    """width -> 3 -> width, twice: as it is, and behind a sigmoid, which starts at 1/2 whatever it is given."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem, self.last = nn.Linear(6, width), nn.Linear(width, 3)
+        self.down, self.up = nn.Linear(width, 3, bias=False), nn.Linear(3, width)
+        self.gate_down, self.gate_up = nn.Linear(width, 3, bias=False), nn.Linear(3, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.stem(x)
+        return self.last(h + self.up(torch.relu(self.down(h))) * self.gate_up(torch.sigmoid(self.gate_down(h))))
+
+
+def test_what_comes_through_a_matrix_onto_few_numbers_is_known_to_fade() -> None:
+    small, large = {"width": 8}, {"width": 16}
+    made = plan(Bottleneck, small, large, inputs=vectors())
+    task = Task(Bottleneck, vectors(), lambda out: out.square().mean(), lambda p, m: p.optimizer(p.init_(m), lr=LR), 1)
+    (sites,) = sites_of([trace_size(task, made, large)], made, made)
+    fades = [(r.quantity.kind, r.quantity.place) for r in sites.readings if r.quantity.fading]
+    assert fades[0][0] == "branch"
+    assert fades[1:] == [("preactivation", "of down.weight"), ("preactivation", "of gate_down.weight")]
+    assert {swap.quantity.place for swap in sites.swaps if swap.quantity.fading} == {"of up.weight"}
+
+
+def test_a_model_that_can_not_be_trained_is_told() -> None:
+    class Overwriting(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.first, self.norm, self.last = nn.Linear(6, width), nn.LayerNorm(width), nn.Linear(width, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.first(x)
+            y = self.norm(h)
+            return self.last(h.add_(y))
+
+    with pytest.raises(CheckError, match="can not be trained"):
+        coord_check(Overwriting, {"width": 8}, widths=[8, 16, 32], inputs=vectors(), seeds=2, steps=1)
+
+
+class Halved(nn.Module):
+    """A readout whose 1/sqrt(width) the code applies after it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem, self.last, self.width = nn.Linear(6, width), nn.Linear(width, 3, bias=False), width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.stem(x))) * self.width**-0.5
+
+
+def test_a_multiplier_that_the_code_applies_later_is_counted_once() -> None:
+    check = coord_check(Halved, {"width": 64}, widths=[64, 128, 256], inputs=vectors(), seeds=3, most_seeds=3, steps=2)
+    (update,) = (line for line in check.select(kind="update") if line.quantity.parameter == "last.weight")
+    assert update.slope is not None
+    assert abs(update.slope.estimate) < 0.15, str(check)
+
+
 def test_hooks_of_explicit_mode_are_measured_with_their_multiplier() -> None:
     size = {"width": 12, "depth": 4}
     made = plan(FixedStd, {"width": 12, "depth": 2}, size, inputs=vectors(), mode="explicit")
