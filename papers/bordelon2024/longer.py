@@ -109,8 +109,12 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     found = []
     for length in facts.lengths:
         after = f"after {length.epochs} epochs"
-        found.append(stays(f"{after} the best rate stays over depth with 1/sqrt(L)", of(length.drifts, "depth_mup", "depth")))
-        found.append(moves(f"{after} the best rate moves with depth without 1/sqrt(L)", of(length.drifts, "mup", "depth")))
+        found.append(
+            stays(f"{after} the best rate stays over depth with 1/sqrt(L)", of(length.drifts, "depth_mup", "depth"))
+        )
+        found.append(
+            moves(f"{after} the best rate moves with depth without 1/sqrt(L)", of(length.drifts, "mup", "depth"))
+        )
     for depth, drift in zip(facts.horizon_depths, facts.horizon, strict=True):
         if drift.rule == "depth_mup":
             found.append(stays(f"at depth {depth} with 1/sqrt(L) the best rate stays as training grows longer", drift))
