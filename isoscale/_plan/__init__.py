@@ -5,7 +5,6 @@ what a recorded forward pass is made of, and how to run one in the same way agai
 """
 
 from isoscale._plan.analysis import Analysis, Logits
-from isoscale._plan.branches import Add, Chain, template
 from isoscale._plan.execution import plain_execution
 from isoscale._plan.graph import Ref
 from isoscale._plan.planning import Planner, plan
@@ -15,6 +14,7 @@ from isoscale._plan.recording import Recorded, recorded
 from isoscale._plan.roles import Use
 from isoscale._plan.settings import Setting
 from isoscale._plan.sizes import example
+from isoscale._plan.streams import Add, Chain, template
 from isoscale._plan.trace import call, convert, flatten
 
 __all__ = [

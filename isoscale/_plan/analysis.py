@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from isoscale._plan.branches import OUTPUT_BIT, STREAM_BIT, Add, Chain, Residuals, bits, reach
 from isoscale._plan.facts import Refusal
 from isoscale._plan.graph import Graph, Node, Ref
 from isoscale._plan.ops import MATRIX_OPERANDS, VIEWS, carries, fused_attention, scale
 from isoscale._plan.roles import Use, uses
+from isoscale._plan.streams import OUTPUT_BIT, STREAM_BIT, Add, Chain, Residuals, bits, reach
 from isoscale._plan.tails import Fold, Site, fold_sites
 
 SOFTMAX = frozenset({"_softmax", "softmax", "_safe_softmax", "_log_softmax"})
@@ -70,14 +70,33 @@ class Analysis:
 
     @cached_property
     def tails(self) -> dict[int, Fold]:
-        """The fold of each branch, by the node of its add; branches of one stream are folded together."""
+        """The fold of each branch, by the node of its add.
+
+        Branches of one stream are folded together, and so are streams whose branches run the same weights (one encoder
+        for two views): a weight carries one factor, wherever it runs.
+        """
         found: dict[int, Fold] = {}
         barrier = [add.node for add in self.adds]
-        for chain in self.chains:
-            sites = [Site(add.node, add.branch_name, add.branch, self.branch_name(add)) for add in chain.adds]
-            for add, fold in zip(chain.adds, fold_sites(self.graph, sites, barrier, {})):
+        for group in self.sharing:
+            adds = [add for chain in group for add in chain.adds]
+            sites = [Site(add.node, add.branch_name, add.branch, self.branch_name(add)) for add in adds]
+            for add, fold in zip(adds, fold_sites(self.graph, sites, barrier, {})):
                 found[add.node] = fold
         return found
+
+    @cached_property
+    def sharing(self) -> list[list[Chain]]:
+        """The chains in groups that have no parameter in common."""
+        groups: list[tuple[int, list[Chain]]] = []
+        for chain in self.chains:
+            mask, members = 0, [chain]
+            for add in chain.adds:
+                mask |= self.graph.parametric[add.branch] & ~self.graph.parametric[add.stream]
+            for other in [group for group in groups if group[0] & mask]:
+                groups.remove(other)
+                mask, members = mask | other[0], [*other[1], *members]
+            groups.append((mask, members))
+        return [members for _, members in groups]
 
     def branch_name(self, add: Add) -> str:
         """The module of the add, with a number where it holds several."""

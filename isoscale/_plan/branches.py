@@ -1,13 +1,15 @@
-"""Residual branches in a graph: which adds carry a stream, how they nest, and which of them form one stream."""
+"""Residual branches in a graph: which adds carry a stream, and which operand is the branch."""
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from isoscale._plan.graph import Graph, Node, Ref, references
-from isoscale._plan.ops import NORMS, carries, linear_path, spread
+from isoscale._plan.ops import carries, linear_path, spread
+from isoscale._plan.signals import signals
+from isoscale._plan.streams import Add, Residuals, bits, chains, template
 
-STREAM_BIT, OUTPUT_BIT = 1, 2
+MOST_ROUNDS = 4
 ADDS = {
     "add": (("self", "other"), ("other", "self")),
     "sub": (("self", "other"),),
@@ -17,86 +19,95 @@ ADDS = {
 }
 
 
-@dataclass(frozen=True)
-class Add:
-    """A residual add: node `stream` goes on as it is, node `branch` is added to it.
+@dataclass
+class Search:
+    """What is known while the nodes of a graph are looked at in order.
 
-    `fork` is where the branch left the stream. `carried`: the branch itself carries the stream too (a long skip, an
-    outer residual around inner ones). `projected`: the stream operand went through a projection shortcut.
+    `identity`, `projected`: bit masks of the nodes that a node carries unchanged, or through weights and norms.
+    `learned`: ops at which activations meet parameters. `residuals`: the adds found so far, `streams` their
+    operands. `told`: adds known to be residual from what follows them, with the argument that is the stream.
     """
 
-    node: int
-    stream: int
-    branch: int
-    stream_name: str
-    branch_name: str
-    fork: int
-    carried: bool
-    projected: bool
-    module: str
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Residual adds of one stream at one level, in order. `enclosing` is the add whose branch they lie in."""
-
-    adds: tuple[Add, ...]
-    enclosing: int | None
-    name: str
-
-    @property
-    def depth(self) -> int:
-        return len(self.adds)
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """All residual adds of a graph and their chains; `broken` are the links at which the stream is not an identity."""
-
-    adds: tuple[Add, ...]
-    chains: tuple[Chain, ...]
-    merges: tuple[int, ...]
-
-    def outermost(self) -> tuple[Chain, ...]:
-        return tuple(chain for chain in self.chains if chain.enclosing is None)
-
-
-def bits(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    graph: Graph
+    signal: list[bool]
+    told: dict[int, str]
+    learned: int = 0
+    residuals: int = 0
+    streams: dict[int, int] = field(default_factory=dict)
+    identity: list[int] = field(default_factory=list)
+    projected: list[int] = field(default_factory=list)
 
 
 def find_residuals(graph: Graph) -> Residuals:
     """Every residual add, nested ones too.
 
     An add is residual if one operand carries (as an identity, or failing that through a projection) a node from which
-    the other operand is computed by an op that uses parameters.
+    the other operand is computed by an op that uses parameters, or if something learned that carries no stream is
+    added to a running stream (a second stream's message, a conditioning). Of coupled streams the first adds are known
+    only from those that follow: the search is then done again.
     """
-    anc = graph.ancestors
-    learned = learned_mask(graph)
-    identity: list[int] = []
-    projected: list[int] = []
+    signal, told = signals(graph), dict[int, str]()
+    for _ in range(MOST_ROUNDS):
+        adds, merges = search(Search(graph, signal, told, learned_mask(graph, signal)))
+        before = preceding(graph, adds, signal, told)
+        if not before:
+            break
+        told.update(before)
+    return Residuals(tuple(adds), chains(graph, adds), tuple(merges))
+
+
+def search(state: Search) -> tuple[list[Add], list[int]]:
+    graph = state.graph
     adds: list[Add] = []
     merges: list[int] = []
-    residuals = 0
     for node in graph.nodes:
         here = 1 << node.index
         found = None
-        if node.data and node.op in ADDS and graph.live[node.index]:
-            found, merge = residual(graph, node, identity, projected, anc, learned, residuals)
+        if state.signal[node.index] and node.op in ADDS and graph.live[node.index]:
+            found, merge = residual(state, node)
             if merge:
                 merges.append(node.index)
         if found is not None:
             adds.append(found)
-            residuals |= here
-            identity.append(here | identity[found.stream])
-            projected.append(here | projected[found.stream])
+            state.residuals |= here
+            state.streams[node.index] = found.stream
+            state.identity.append(here | state.identity[found.stream])
+            state.projected.append(here | state.projected[found.stream])
             continue
-        identity.append(here | union(identity, node, carries(graph, node)))
-        projected.append(here | union(projected, node, linear_path(graph, node)))
-    return Residuals(tuple(adds), chains(graph, adds), tuple(merges))
+        state.identity.append(here | union(state.identity, node, carries(graph, node)))
+        state.projected.append(here | union(state.projected, node, linear_path(graph, node)))
+    return adds, merges
+
+
+def preceding(graph: Graph, adds: Sequence[Add], signal: list[bool], told: dict[int, str]) -> dict[int, str]:
+    """Adds right before a stream's first one that are of its kind: same module up to numbers, same operand."""
+    known = {add.node for add in adds}
+    found: dict[int, str] = {}
+    for add in adds:
+        for index in carried_adds(graph, add.stream):
+            node = graph[index]
+            same = node.op == graph[add.node].op and template(node.module) == template(add.module)
+            if index in known or index in told or not same:
+                continue
+            stream, branch = node.arguments.get(add.stream_name), node.arguments.get(add.branch_name)
+            if isinstance(stream, Ref) and isinstance(branch, Ref) and signal[stream.node] and signal[branch.node]:
+                found[index] = add.stream_name
+    return found
+
+
+def carried_adds(graph: Graph, index: int) -> list[int]:
+    """The first additions met going back along the identity path."""
+    found, todo, seen = [], [index], set[int]()
+    while todo:
+        node = graph[todo.pop()]
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        names = carries(graph, node)
+        if node.op in ADDS and not names:
+            found.append(node.index)
+        todo.extend(source for name in names for source in references(node.arguments.get(name)))
+    return found
 
 
 def union(masks: Sequence[int], node: Node, names: Sequence[str]) -> int:
@@ -108,43 +119,42 @@ def union(masks: Sequence[int], node: Node, names: Sequence[str]) -> int:
     return mask
 
 
-def learned_mask(graph: Graph) -> int:
-    """Bit mask of the ops at which data meets parameters."""
+def learned_mask(graph: Graph, signal: list[bool]) -> int:
+    """Bit mask of the ops at which activations meet parameters."""
     mask = 0
     for node in graph.nodes:
-        if node.data and any(not graph[i].data and graph.parametric[i] for _, i in node.inputs):
+        if signal[node.index] and any(not signal[i] and graph.parametric[i] for _, i in node.inputs):
             mask |= 1 << node.index
     return mask
 
 
-def residual(
-    graph: Graph,
-    node: Node,
-    identity: Sequence[int],
-    projected: Sequence[int],
-    anc: Sequence[int],
-    learned: int,
-    residuals: int,
-) -> tuple[Add | None, bool]:
+def residual(state: Search, node: Node) -> tuple[Add | None, bool]:
     """The residual add at this node if there is one, and whether the node sums two streams instead."""
+    graph, identity, projected, signal = state.graph, state.identity, state.projected, state.signal
+    anc = graph.ancestors
     choices = []
     for first, second in ADDS[node.op]:
         one, two = node.arguments.get(first), node.arguments.get(second)
         if not (isinstance(one, Ref) and isinstance(two, Ref) and node.differentiable and one.node != two.node):
             return None, False
         u, v = one.node, two.node
-        if not (graph[v].data and graph[u].differentiable and graph[v].differentiable):
+        if not (signal[v] and graph[u].differentiable and graph[v].differentiable):
             continue
         # A learned token spread over the batch may start a stream; what is added to a running stream is none.
-        if not graph[u].data and (not spread(graph, u) or identity[v] & residuals or added_elsewhere(graph, u, node)):
+        starts = spread(graph, u) or anc[v] >> u & 1
+        if not signal[u] and (not starts or identity[v] & state.residuals or added_elsewhere(graph, u, node, signal)):
             continue
-        content = anc[v] & ~anc[u] & learned
+        content = anc[v] & ~anc[u] & state.learned
         choices.append((first, second, u, v, identity[u] & anc[v], projected[u] & anc[v], content))
     if not choices:
         return None, False
-    shared = identity[choices[0][2]] & identity[choices[0][3]]
-    if not graph[choices[0][2]].data and not anc[choices[0][3]] >> choices[0][2] & 1:
+    first, second, u, v, *_ = choices[0]
+    shared = identity[u] & identity[v]
+    if not signal[u] and not anc[v] >> u & 1:
         return None, False
+    if state.told.get(node.index):
+        first, second, u, v = next(choice[:4] for choice in choices if choice[0] == state.told[node.index])
+        return Add(node.index, u, v, first, second, u, False, False, node.module), False
     by_identity = [choice for choice in choices if choice[4] and choice[6]]
     if len(by_identity) == 2:
         direct = [choice for choice in by_identity if anc[choice[3]] >> choice[2] & 1]
@@ -157,18 +167,39 @@ def residual(
             fork = masks[index - 4].bit_length() - 1
             if other_slice(graph, fork, u, v):
                 return None, False
+            if index == 4 and own_stream(state, v, u, fork):
+                return None, True
             if index == 5 and projected[v] & anc[u] != 0:
-                return None, False
+                break
             return Add(node.index, u, v, first, second, fork, bool(shared), index == 5, node.module), False
+    return message(state, node, choices)
+
+
+def own_stream(state: Search, index: int, stream: int, fork: int) -> bool:
+    """Whether the node carries another stream, not begun at the fork: no branch, though it has read this stream."""
+    anc, carried = state.graph.ancestors, state.identity[index] & ~state.identity[stream]
+    return any(not anc[state.streams[add]] >> fork & 1 for add in bits(carried & state.residuals))
+
+
+def message(state: Search, node: Node, choices: Sequence[tuple[Any, ...]]) -> tuple[Add | None, bool]:
+    """What is added to a running stream without having read it: learned, and no stream itself."""
+    running = [choice for choice in choices if state.identity[choice[2]] & state.residuals]
+    if len(running) == 2:
+        return None, True
+    for first, second, u, v, *_, content in running:
+        carried = state.identity[u] & state.residuals
+        if content and not state.identity[v] & state.residuals:
+            fork = carried.bit_length() - 1
+            return Add(node.index, u, v, first, second, fork, False, False, node.module), False
     return None, False
 
 
-def added_elsewhere(graph: Graph, source: int, here: Node) -> bool:
+def added_elsewhere(graph: Graph, source: int, here: Node, signal: Sequence[bool]) -> bool:
     """Whether what a parameter became is added to data at several places: a bias, not the start of a stream."""
     for node in graph.nodes:
-        if node.index != here.index and node.data and node.op in ADDS:
+        if node.index != here.index and signal[node.index] and node.op in ADDS:
             for _, index in node.inputs:
-                if not graph[index].data and graph.parametric[index] & graph.parametric[source]:
+                if not signal[index] and graph.parametric[index] & graph.parametric[source]:
                     return True
     return False
 
@@ -199,130 +230,3 @@ def disjoint(one: Node, other: Node) -> bool:
         (start1, end1), (start2, end2) = ends
         return (end1 is not None and 0 <= end1 <= start2) or (end2 is not None and 0 <= end2 <= start1)
     return False
-
-
-def chains(graph: Graph, adds: Sequence[Add]) -> tuple[Chain, ...]:
-    """Group adds into streams: same enclosing branch, and one's stream operand leads back to the other."""
-    anc = graph.ancestors
-    by_node = {add.node: position for position, add in enumerate(adds)}
-    enclosing = [enclosure(add, adds, anc) for add in adds]
-    nearest = nearest_adds(graph, by_node)
-    group = list(range(len(adds)))
-
-    def root(position: int) -> int:
-        while group[position] != position:
-            position = group[position]
-        return position
-
-    for position, add in enumerate(adds):
-        parents = [p for p in bits(nearest[add.stream]) if enclosing[p] == enclosing[position]]
-        heads = [
-            p for p in parents if not any(q != p and graph.is_ancestor(adds[p].node, adds[q].node) for q in parents)
-        ]
-        if len(heads) == 1:
-            group[root(position)] = root(heads[0])
-    members: dict[int, list[int]] = {}
-    for position in range(len(adds)):
-        members.setdefault(root(position), []).append(position)
-    positions = sorted(members.values(), key=lambda item: item[0])
-    names: dict[int, str] = {}
-    for item in sorted(positions, key=lambda item: enclosing[item[0]] is not None):  # plain names for the outermost
-        base = stream_name([adds[p].module for p in item])
-        same = sum(name.split("#")[0] == base for name in names.values())
-        names[item[0]] = f"{base}#{same + 1}" if same else base
-    found = []
-    for item in positions:
-        outer = enclosing[item[0]]
-        found.append(Chain(tuple(adds[p] for p in item), None if outer is None else adds[outer].node, names[item[0]]))
-    return tuple(found)
-
-
-def enclosure(inner: Add, adds: Sequence[Add], anc: Sequence[int]) -> int | None:
-    """The first add whose branch holds this one: above the branch, not above the stream, and after the fork."""
-    for position, outer in enumerate(adds):
-        if outer.node <= inner.node:
-            continue
-        inside = anc[outer.branch] >> inner.node & 1 and not anc[outer.stream] >> inner.node & 1
-        if inside and anc[inner.node] >> outer.fork & 1:
-            return position
-    return None
-
-
-def nearest_adds(graph: Graph, by_node: dict[int, int]) -> list[int]:
-    """For each node the residual adds reached going back, not passing through another one."""
-    masks: list[int] = []
-    for node in graph.nodes:
-        if node.index in by_node:
-            masks.append(1 << by_node[node.index])
-            continue
-        mask = 0
-        if node.differentiable:
-            for _, source in node.inputs:
-                mask |= masks[source]
-        masks.append(mask)
-    return masks
-
-
-def stream_name(modules: Sequence[str]) -> str:
-    """The modules' common prefix up to the first number: `transformer.h.0`, `transformer.h.1` -> `transformer.h`."""
-    kept = []
-    for parts in zip(*(module.split(".") for module in modules)):
-        if len(set(parts)) > 1 or parts[0].isdigit():
-            break
-        kept.append(parts[0])
-    return ".".join(kept) or "stream"
-
-
-def template(name: str) -> str:
-    """A name with its numbers taken out."""
-    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name)
-
-
-def reach(graph: Graph, adds: Sequence[Add]) -> list[int]:
-    """For each node what its influence meets first: the stream, the output, or branches (bit 2 + position).
-
-    A node whose influence meets branches only acts inside them.
-    """
-    by_node = {add.node: position for position, add in enumerate(adds)}
-    masks = [0] * len(graph)
-    returned = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        mask = OUTPUT_BIT if node.index in returned else 0
-        for consumer, argument in graph.consumers[node.index]:
-            position = by_node.get(consumer)
-            if position is None:
-                mask |= masks[consumer]
-            elif argument == adds[position].branch_name and adds[position].branch == node.index:
-                mask |= 4 << position
-            else:
-                mask |= STREAM_BIT
-        masks[node.index] = mask
-    return masks
-
-
-def breaks(graph: Graph, chain: Chain) -> list[tuple[Add, Node]]:
-    """Places between consecutive adds where the stream goes through an op that is no identity."""
-    nodes = {add.node for add in chain.adds}
-    first = min(nodes)
-    found: list[tuple[Add, Node]] = []
-    for add in chain.adds:
-        if add.node == first:
-            continue
-        todo, seen = [add.stream], set[int]()
-        while todo:
-            index = todo.pop()
-            if index in seen or index in nodes or index < first:
-                continue
-            seen.add(index)
-            node = graph[index]
-            names = carries(graph, node)
-            if names:
-                todo.extend(i for name in names for i in references(node.arguments.get(name)) if graph[i].data)
-            elif node.data and any(graph.ancestors[index] >> other & 1 for other in nodes if other < index):
-                found.append((add, node))
-                todo.extend(i for _, i in node.inputs if graph[i].data)
-    return found
-
-
-def is_norm(node: Node) -> bool:
-    return node.op in NORMS

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from isoscale._plan.analysis import Analysis
-from isoscale._plan.branches import Add, Chain, breaks, template
 from isoscale._plan.facts import StructureError
 from isoscale._plan.graph import Node
 from isoscale._plan.ops import HOMOGENEOUS, LINEAR, NORMS
 from isoscale._plan.roles import Use
 from isoscale._plan.sizes import Traced
+from isoscale._plan.streams import Add, Chain, breaks, template
 
 Depths = dict[str, tuple[int, int]]
 """Depth of each chain by name: (base, target)."""
@@ -66,7 +66,7 @@ def streams(traced: Traced, base_depth: dict[str, int]) -> tuple[Chain, ...]:
             yield chain
 
     holding = {outer.name for chain in every if chain.name in growing for outer in above(chain)}
-    both = sorted(growing & holding)
+    both = sorted(name for name in growing & holding if not held_by_few(traced, name, base_depth[name]))
     if both:
         raise StructureError(
             f"stream {both[0]!r} and a stream nested in its branches both deepen between base and target: there is no "
@@ -75,6 +75,19 @@ def streams(traced: Traced, base_depth: dict[str, int]) -> tuple[Chain, ...]:
     return tuple(
         chain for chain in every if chain.name in growing or (chain.enclosing is None and chain.name not in holding)
     )
+
+
+def held_by_few(traced: Traced, name: str, base_depth: int) -> bool:
+    """Whether what holds the nested streams are adds of a kind that no deepening branch has: an outer skip.
+
+    A U-Net with additive skips is one: the skip's branch holds the inner stages, and does not multiply itself.
+    """
+    chain = next(chain for chain in traced.residuals.chains if chain.name == name)
+    holders = {other.enclosing for other in traced.residuals.chains}
+    of_kind = dict(zip((add.node for add in chain.adds), kinds(chain)))
+    outer = {of_kind[add.node] for add in chain.adds if add.node in holders}
+    count = sum(kind in outer for kind in of_kind.values())
+    return count <= base_depth and count < chain.depth
 
 
 def kinds(chain: Chain) -> list[str]:
@@ -115,12 +128,15 @@ def inside(analysis: Analysis, use: Use, shared: frozenset[tuple[str, str]] = fr
 
 
 def feeds(analysis: Analysis) -> dict[tuple[str, str], int]:
-    """How many branches one use feeds at most, by module template and op."""
+    """How many branches the uses of one kind feed at least, by module template and op.
+
+    At least: one block's values may be read by all later blocks, and still belong to that block.
+    """
     found: dict[tuple[str, str], int] = {}
     for found_uses in analysis.uses.values():
         for use in found_uses:
-            key = (template(use.module), use.op)
-            found[key] = max(found.get(key, 0), len(analysis.place(use).branches))
+            key, count = (template(use.module), use.op), len(analysis.place(use).branches)
+            found[key] = min(found.get(key, count), count)
     return found
 
 
@@ -177,7 +193,7 @@ def check_outside(base: Analysis, target: Analysis, shared: frozenset[tuple[str,
 
 
 def all_breaks(analysis: Analysis) -> list[tuple[Add, Node]]:
-    return [pair for chain in analysis.chains for pair in breaks(analysis.graph, chain)]
+    return [pair for chain in analysis.chains for pair in breaks(analysis.graph, chain, analysis.residuals.adds)]
 
 
 def stream_trouble(base: Analysis, target: Analysis, pairs: dict[str, str]) -> tuple[set[str], list[str]]:
@@ -187,8 +203,9 @@ def stream_trouble(base: Analysis, target: Analysis, pairs: dict[str, str]) -> t
     small = {chain.name: chain for chain in base.chains}
     for chain in target.chains:
         other = small.get(pairs.get(chain.name, ""))
-        before = Counter(node.op for _, node in breaks(base.graph, other)) if other else Counter()
-        for op, count in Counter(node.op for _, node in breaks(target.graph, chain)).items():
+        before = Counter(node.op for _, node in breaks(base.graph, other, base.residuals.adds)) if other else Counter()
+        found = Counter(node.op for _, node in breaks(target.graph, chain, target.residuals.adds))
+        for op, count in found.items():
             if count <= before.get(op, 0) or (other is not None and other.depth == chain.depth and count <= 2):
                 continue
             if op in NORMS:

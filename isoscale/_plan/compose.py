@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 from isoscale._plan.choice import names
 from isoscale._plan.errors import PlanError
-from isoscale._plan.facts import Attention, Structure
+from isoscale._plan.facts import Attention, Branch, Structure
 from isoscale._plan.hooks import Placement, merged
 from isoscale._plan.naming import listed
 from isoscale._plan.plans import Plan
 from isoscale._plan.settings import leaves_alone, settle
+from isoscale._plan.streams import template
 from isoscale._rules import Rule
 
 
@@ -56,18 +57,14 @@ def missing_logits(attention: Attention, rule: Rule) -> float:
 
 def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) -> None:
     """Raise where a multiplier that this rule needs can neither be folded nor hooked."""
-    found: list[str] = []
-    for stream in structure.streams.values():
-        needed = rule.branch_multiplier.at(depth=stream.depth / stream.base_depth) != 1.0
-        for branch in stream.branches if needed else ():
-            if branch.refusal is not None and branch.hook not in hooked:
-                mend = "end it with a linear layer, or make it a module of its own"
-                if branch.hook is not None:
-                    mend = 'plan with mode="explicit", which multiplies by a forward hook'
-                found.append(f"{branch.refusal}; the branch must shrink with depth: {mend}")
+    found = _branches(structure, rule, hooked)
     tied = any(hook in hooked for parameter in structure.parameters.values() for hook in _modules_of(parameter.aliases))
     if rule.entry("output", False, names(optimizer)[0]).multiplier.fan_in != 0 and _wider(structure) and not tied:
-        found += [f"{refusal}; the readout must shrink with width" for refusal in structure.refusals]
+        found += [
+            f'{refusal}; the readout must shrink with width: plan with mode="explicit", which multiplies the input of '
+            "the linear layer that the weight is tied to, or untie the two"
+            for refusal in structure.refusals
+        ]
     found += [
         f"{attention.refusal}; with a head size growing from {attention.base_size} to {attention.size} the logits need "
         "1/size instead of 1/sqrt(size): keep the head size fixed and let the number of heads grow with width"
@@ -76,6 +73,29 @@ def _refuse(structure: Structure, rule: Rule, optimizer: str, hooked: set[str]) 
     ]
     if found:
         raise PlanError(f"rule {rule.name!r} needs multipliers that cannot be placed: {listed(found, 3)}.")
+
+
+def _branches(structure: Structure, rule: Rule, hooked: set[str]) -> list[str]:
+    """One sentence for each reason why branches can not be multiplied, however many have it."""
+    alike: dict[tuple[str, str, str, bool], list[Branch]] = {}
+    for stream in structure.streams.values():
+        needed = rule.branch_multiplier.at(depth=stream.depth / stream.base_depth) != 1.0
+        for branch in stream.branches if needed else ():
+            if branch.refusal is not None and branch.hook not in hooked:
+                refusal = branch.refusal
+                key = (template(refusal.module), refusal.op, template(refusal.why), branch.hook is not None)
+                alike.setdefault(key, []).append(branch)
+    found = []
+    for (*_, hookable), branches in alike.items():
+        mend = (
+            'plan with mode="explicit", which multiplies by a forward hook'
+            if hookable
+            else "end it with a linear layer, or make it a submodule (its output is then multiplied by a hook: "
+            'mode="explicit")'
+        )
+        more = f", and of {len(branches) - 1} more branches like it" if len(branches) > 1 else ""
+        found.append(f"that of {branches[0].refusal}{more}; the branch must shrink with depth: {mend}")
+    return found
 
 
 def _modules_of(names: Sequence[str]) -> list[str]:

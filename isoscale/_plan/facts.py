@@ -65,7 +65,8 @@ class Branch:
 
     `module` holds the add. `tails` are the parameters that fold its multiplier; with a `refusal` there are none.
     `hook` is the module whose output is the branch (a forward hook on it is the explicit mode), None if there is none.
-    `constant` is the product of the numbers that the model's code multiplies the branch by.
+    `constant` is the product of the numbers that the model's code multiplies the branch by, `before` the same of the
+    base's branches of its kind (several numbers if they differ).
     """
 
     name: str
@@ -74,6 +75,7 @@ class Branch:
     refusal: Refusal | None = None
     hook: str | None = None
     constant: float = 1.0
+    before: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

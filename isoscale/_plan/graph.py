@@ -1,7 +1,7 @@
 """The small graph of a forward pass: one node per tensor that an op returned, in the order of execution."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,3 +137,51 @@ class Graph:
                 found.append(name)
             mask ^= low
         return tuple(found)
+
+
+def parts_read_back(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes with every slice that is exactly one part of a concatenation made an alias of that part.
+
+    Coupled streams that are joined and split again at every block are then two streams, not one.
+    """
+    found = list(nodes)
+    for node in nodes:
+        source = node.arguments.get("self")
+        joined = found[source.node] if isinstance(source, Ref) else None
+        if joined is None or joined.op != "cat" or not joined.shape or not node.shape:
+            continue
+        span = sliced(node, joined.shape)
+        if span is None:
+            continue
+        axis, start, end = span
+        if axis != int(joined.arguments.get("dim", 0)) % len(joined.shape):
+            continue
+        offset = 0
+        for part in references(joined.arguments["tensors"]):
+            size = nodes[part].shape[axis] if len(nodes[part].shape) == len(joined.shape) else 0
+            if (offset, offset + size) == (start, end):
+                arguments = {"self": Ref(part)}
+                found[node.index] = replace(node, op="alias", arguments=arguments, inputs=(("self", part),), output=0)
+            offset += size
+    return tuple(found)
+
+
+def sliced(node: Node, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Axis and range that a slicing op takes out of its operand."""
+    arguments = node.arguments
+    axis = int(arguments.get("dim", 0)) % len(shape)
+    if node.op == "slice":
+        if arguments.get("step", 1) != 1:
+            return None
+        start = arguments.get("start") or 0
+        start = start + shape[axis] if start < 0 else start
+        return axis, start, start + node.shape[axis]
+    if node.op == "narrow":
+        return axis, int(arguments["start"]), int(arguments["start"]) + node.shape[axis]
+    if node.op == "split":
+        start = node.output * int(arguments["split_size"])
+        return axis, start, start + node.shape[axis]
+    if node.op == "split_with_sizes":
+        start = sum(arguments["split_sizes"][: node.output])
+        return axis, start, start + node.shape[axis]
+    return None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isoscale._plan.branches import template
+from isoscale._plan.streams import template
 
 LARGEST = 20_000_000
 """Elements of a model that is built for real to look at its initialisation."""

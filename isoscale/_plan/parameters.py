@@ -2,22 +2,31 @@
 
 import fnmatch
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from isoscale._plan.analysis import Analysis
 from isoscale._plan.facts import Role, StructureError
+from isoscale._plan.naming import listed
 from isoscale._plan.roles import Fans, fans, role_of
+from isoscale._plan.streams import template
 
 
 @dataclass(frozen=True)
 class Assigned:
-    """A parameter's sizes and role; `tied`: it is also a readout, by another use. `notes` are for the user."""
+    """A parameter's sizes and role; `tied`: it is also a readout, by another use. `notes` are for the user.
+
+    `used`: the traced pass runs it. One that is not used is taken as its `sibling`, the same layer in another place
+    (an expert that no token of the batch went to), if there is one.
+    """
 
     fans: Fans
     tied: bool = False
     notes: tuple[str, ...] = ()
+    used: bool = True
+    sibling: str | None = None
 
 
 def overrides(roles: Mapping[str, str] | None, names: tuple[str, ...]) -> dict[str, Role]:
@@ -59,24 +68,69 @@ def decide(name: str, thin: Analysis, target: Analysis, told: Role | None, widen
     shape, base_shape = target.graph.shapes[name], thin.graph.shapes[name]
     wide, narrow = target.uses[name], thin.uses[name]
     if not wide or not narrow:
+        other = sibling(name, thin, target)
+        if other is not None:
+            like = decide(other, thin, target, told, widened)
+            return replace(like, used=False, sibling=other, notes=())
         found = by_shape(shape, base_shape, "the traced forward pass does not use it; sizes are those of its shape")
-        note = f"{name} is not used by the traced forward pass: its role is taken from its shape"
-        return Assigned(replace(found, role=told or found.role), False, () if told else (note,))
+        return Assigned(replace(found, role=told or found.role), used=told is not None)
     ways = fans(wide, narrow, name)
     troubled = [way for way in ways if way.trouble is not None]
     if told is not None:
         best = by_shape(shape, base_shape, "") if troubled else preferred(ways)
         return Assigned(replace(best, role=told, evidence=f"told by roles=; {best.evidence or 'sizes by shape'}"))
     if troubled:
+        guess = by_shape(shape, base_shape, "")
         if not widened:
             return Assigned(by_shape(shape, base_shape, "no width changes; sizes are those of its shape"))
         raise StructureError(
-            f'no role follows for {name}: {troubled[0].trouble}. Tell it: roles={{{name!r}: "hidden"}} (or input, '
+            f"no role follows for {name} {shape}: {troubled[0].trouble}. Tell which of its fan-in and fan-out grow "
+            f'with width: roles={{"{pattern(name)}": "{guess.role}"}} (that is what its shape says; or input, hidden, '
             "output, scalar)"
         )
     if len(ways) == 1:
         return Assigned(ways[0])
     return several(name, ways)
+
+
+def pattern(name: str) -> str:
+    """A glob for the same parameter of every block."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", name)
+
+
+def sibling(name: str, thin: Analysis, target: Analysis) -> str | None:
+    """The used parameter of the same name up to numbers and the same shapes that is nearest by name."""
+    found = [
+        other
+        for other, shape in target.graph.shapes.items()
+        if template(other) == template(name)
+        and (shape, thin.graph.shapes[other]) == (target.graph.shapes[name], thin.graph.shapes[name])
+        and target.uses[other]
+        and thin.uses[other]
+    ]
+    return max(found, key=lambda other: common_start(other, name), default=None)
+
+
+def common_start(first: str, second: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+
+
+def unused(assigned: Mapping[str, Assigned]) -> list[str]:
+    """What to say of parameters that the traced forward pass does not run."""
+    notes = []
+    followers = {name: item.sibling for name, item in assigned.items() if item.sibling is not None}
+    bare = [name for name, item in assigned.items() if not item.used and item.sibling is None]
+    if followers:
+        pairs = [f"{name} like {other}" for name, other in followers.items()]
+        notes.append(
+            f"not used by the traced forward pass, and planned like the same layer elsewhere: {listed(pairs, 3)}"
+        )
+    if bare:
+        notes.append(
+            f"not used by the traced forward pass: {listed(bare, 4)}. Their roles are taken from their shapes and they "
+            "count as outside of every branch; pass inputs= that run them, or tell roles="
+        )
+    return notes
 
 
 def several(name: str, ways: list[Fans]) -> Assigned:
@@ -93,7 +147,7 @@ def several(name: str, ways: list[Fans]) -> Assigned:
     listed = "; ".join(f"{way.role}: {way.evidence}" for way in ways)
     raise StructureError(
         f"{name} has several roles: {listed}. One weight can not follow two rules; untie it, or tell which one counts: "
-        f"roles={{{name!r}: {ways[0].role!r}}}"
+        f"roles={{{pattern(name)!r}: {ways[0].role!r}}}"
     )
 
 

@@ -97,8 +97,7 @@ class Planner:
         structure, shared = _shared(structure, table, build, target, inputs)
         placements = []
         if mode == "explicit":
-            existing = _constants(structure, lambda: describe(build, base, base, inputs, postnorm="allow"))
-            placements = _firing(structure, table, optimizer, build, target, inputs, existing)
+            placements = _firing(structure, table, optimizer, build, target, inputs, _constants(structure))
         structure = _proved(structure, build, base, inputs, {placement.hook.module for placement in placements})
         return compose(
             structure,
@@ -166,6 +165,8 @@ def _proved(
         return _warned(structure, f"the fold is not proved, the check cannot run: {type(error).__name__}: {error}")
     handed = any(parameter.readout and parameter.role != "output" for parameter in structure.parameters.values())
     folded = handed or any(branch.tails and branch.hook not in hooked for branch in structure.branches)
+    if proof.idle and folded:
+        return _warned(structure, "the fold is not proved: on this batch at base size no branch moves the output")
     if not proof.holds and folded:
         raise PlanError(
             f"the folded multipliers are not the branches' multipliers ({proof}): the traced tails are wrong for this "
@@ -198,20 +199,20 @@ def _warned(structure: Structure, sentence: str) -> Structure:
     return replace(structure, warnings=(*structure.warnings, sentence))
 
 
-def _constants(structure: Structure, at_base: Callable[[], Structure]) -> dict[str, float]:
+def _constants(structure: Structure) -> dict[str, float]:
     """What the model's code already multiplies refused branches by, target over base (their tails cannot tell)."""
-    hookable = [branch for branch in structure.branches if branch.refusal is not None and branch.hook is not None]
-    asked = [branch for branch in hookable if branch.constant != 1.0]
-    if not asked:
-        return {}
-    before = {branch.constant for branch in at_base().branches if branch.refusal is not None}
-    if len(before) != 1:
-        raise PlanError(
-            f"the code multiplies branch {asked[0].name} by {asked[0].constant:.4g}, and the base's branches of that "
-            f"kind by {sorted(before)}: what is there already cannot be told. End the branch with a linear layer."
-        )
-    constant = before.pop()
-    return {branch.name: branch.constant / constant for branch in asked}
+    found: dict[str, float] = {}
+    for branch in structure.branches:
+        if branch.refusal is None or branch.hook is None or branch.before == (branch.constant,):
+            continue
+        if len(branch.before) != 1:
+            raise PlanError(
+                f"the code multiplies branch {branch.name} by {branch.constant:.4g}, and the base's branches of that "
+                f"kind by {list(branch.before) or 'nothing that is known'}: what is there already cannot be told. End "
+                "the branch with a linear layer."
+            )
+        found[branch.name] = branch.constant / branch.before[0]
+    return found
 
 
 def _firing(

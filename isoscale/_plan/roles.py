@@ -1,13 +1,13 @@
 """Roles from the ops that consume each parameter: what is summed over (fan-in), and what comes out (fan-out)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isoscale._plan.facts import Role
 from isoscale._plan.graph import Graph, Node
 from isoscale._plan.ops import CONVOLUTIONS, LINEARS, MATRIX_OPERANDS, NORMS, VIEWS, fused_attention, spread, words
+from isoscale._plan.signals import EMBEDDINGS, signals, table_of
 
-EMBEDDINGS = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only"})
 RECURRENT = frozenset({"mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu", "_thnn_fused_lstm_cell"})
 ELEMENTWISE = words(
     """add sub rsub mul div cat stack where index_add scatter_add index_put copy lerp addcmul addcdiv maximum minimum
@@ -19,6 +19,8 @@ ELEMENTWISE = words(
 @dataclass(frozen=True)
 class Use:
     """One op that mixes a parameter with data: as a matrix (`kind`), a table, or element by element.
+
+    A `gain` multiplies a weight's rows before data meets it; a `product` with another parameter is what data meets.
 
     `fan_in`: how many numbers are summed into one; `fan_out`: the parameter's other elements; `batch`: separate
     matrices side by side (experts). `trouble` says why no role follows.
@@ -41,71 +43,70 @@ def uses(graph: Graph) -> dict[str, tuple[Use, ...]]:
     return {name: tuple(follow(graph, leaf, signal)) for name, leaf in graph.parameters.items()}
 
 
-def signals(graph: Graph) -> list[bool]:
-    """Activations: what depends on data, looked-up or normalised parameters, and learned queries spread over a batch.
-
-    The last are told from weights by who multiplies them: another parameter, not data.
-    """
-    found: list[bool] = []
-    for node in graph.nodes:
-        known = node.data or (node.op in EMBEDDINGS | NORMS and bool(graph.parametric[node.index]))
-        if not known and graph.parametric[node.index]:
-            known = any(found[source] for _, source in node.inputs)
-        if not known and node.op in MATRIX_OPERANDS and graph.parametric[node.index]:
-            known = any(spread(graph, source) for _, source in node.inputs)
-        if not known and graph.parametric[node.index]:
-            known = maps_constants(graph, node)
-        found.append(known)
-    return found
-
-
 def factor(node: Node, name: str) -> bool:
     """Whether the argument is multiplied (not a bias)."""
     return name in MATRIX_OPERANDS.get(node.op, ("input", "weight"))
 
 
-def maps_constants(graph: Graph, node: Node) -> bool:
-    """A layer applied to a fixed table (coordinates of a position network): its output is an activation.
+@dataclass(frozen=True)
+class Step:
+    """How far a parameter was followed: `broadcast` into a larger weight (a gain), `summed` against another one."""
 
-    Told from a fixed transform of a weight by the form of a linear layer: constants first, transposed weight second.
-    """
-    if node.op in LINEARS or node.op in CONVOLUTIONS:
-        return not graph.parametric[node.inputs[0][1]]
-    if node.op not in {"mm", "addmm"}:
-        return False
-    first, second = (node.arguments[name].node for name in MATRIX_OPERANDS[node.op])
-    return not graph.parametric[first] and graph[second].op in {"t", "transpose", "permute", "numpy_T"}
+    node: int
+    broadcast: bool = False
+    summed: int = 0
 
 
 def follow(graph: Graph, leaf: int, signal: list[bool]) -> list[Use]:
     found: list[Use] = []
-    todo, seen = [leaf], {leaf}
+    todo, seen = [Step(leaf)], {leaf}
     parameter = graph[leaf]
     while todo:
-        index = todo.pop(0)
-        for consumer, argument in graph.consumers[index]:
+        step = todo.pop(0)
+        for consumer, argument in graph.consumers[step.node]:
             node = graph[consumer]
             if node.output not in (0, -1):
                 continue
             # A spread parameter goes on as an activation once a parameter (not data) multiplies it.
             if signal[consumer] or node.op in EMBEDDINGS:
-                use = consumption(graph, node, argument, index, parameter, signal)
+                use = consumption(graph, node, argument, step.node, parameter, signal)
+                use = derived(use, step, parameter.numel)
                 if use not in found:
                     found.append(use)
-            elif node.op in MATRIX_OPERANDS or node.op in LINEARS or node.op in CONVOLUTIONS:
-                others = [i for name, i in node.inputs if i != index and graph.parametric[i] and factor(node, name)]
-                if not factor(node, argument):
-                    others = []
-                if others:
-                    trouble = f"{node.op} multiplies it with another parameter before any data"
-                    found.append(Use(consumer, node.op, argument, node.module, "product", 1, 1, 1, trouble))
-                elif consumer not in seen:
-                    seen.add(consumer)
-                    todo.append(consumer)
             elif consumer not in seen:
                 seen.add(consumer)
-                todo.append(consumer)
+                todo.append(onward(graph, node, argument, step))
     return sorted(found, key=lambda use: use.node)
+
+
+def onward(graph: Graph, node: Node, argument: str, step: Step) -> Step:
+    """Through an op among parameters: a product with another one sums over an axis, arithmetic may spread it."""
+    multiplied = node.op in MATRIX_OPERANDS or node.op in LINEARS or node.op in CONVOLUTIONS
+    if multiplied and factor(node, argument):
+        others = [i for name, i in node.inputs if i != step.node and graph.parametric[i] and factor(node, name)]
+        if others:
+            return Step(node.index, step.broadcast, summed_size(graph, node, argument, step.node))
+    grows = node.numel > graph[step.node].numel and node.op not in VIEWS and node.op not in {"cat", "stack"}
+    return Step(node.index, step.broadcast or (grows and not multiplied), step.summed)
+
+
+def summed_size(graph: Graph, node: Node, argument: str, operand: int) -> int:
+    shape = graph[operand].shape
+    if node.op in CONVOLUTIONS or node.op in LINEARS or len(shape) == 1:
+        return shape[-1]
+    return shape[-1] if argument == MATRIX_OPERANDS[node.op][0] else shape[-2]
+
+
+def derived(use: Use, step: Step, numel: int) -> Use:
+    """The use of a parameter that reaches data inside of something made with other parameters."""
+    if step.summed and use.kind == "vector":
+        return replace(use, kind="product", fan_in=step.summed, fan_out=max(1, numel // step.summed))
+    if step.summed:
+        trouble = f"it is multiplied with another parameter, and {use.op} reads the product as one weight"
+        return replace(use, kind="product", fan_in=1, fan_out=1, batch=1, trouble=trouble)
+    if step.broadcast and use.kind == "matrix":
+        return replace(use, kind="gain", fan_in=1, fan_out=numel, batch=1)
+    return use
 
 
 def consumption(graph: Graph, node: Node, argument: str, operand: int, leaf: Node, signal: list[bool]) -> Use:
@@ -113,7 +114,7 @@ def consumption(graph: Graph, node: Node, argument: str, operand: int, leaf: Nod
     shape, op = graph[operand].shape, node.op
     numel = min(graph[operand].numel, leaf.numel)
     place = (node.index, op, argument, node.module)
-    is_signal = signal[operand]
+    is_signal = signal[operand] or table_of(graph, node, operand, signal)
     if op in EMBEDDINGS:
         return Use(*place, "table", 1, shape[-1])
     if op in MATRIX_OPERANDS and argument in MATRIX_OPERANDS[op]:
@@ -208,6 +209,10 @@ def same(first: Fans, second: Fans) -> bool:
 def describe_use(use: Use) -> str:
     if use.kind == "table":
         return f"{use.op} looks rows of it up"
+    if use.kind == "gain":
+        return f"a weight of {use.op} is multiplied by it"
+    if use.kind == "product":
+        return f"{use.op} reads a product with another parameter in which {use.fan_in} numbers are summed"
     if use.kind == "matrix":
         return f"{use.op} sums {use.fan_in} numbers into each of its outputs with it"
     return f"{use.op} applies it element by element"

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from isoscale._plan.branches import Residuals, find_residuals, template
+from isoscale._plan.branches import find_residuals
 from isoscale._plan.execution import sweep_caches
 from isoscale._plan.facts import StructureError
 from isoscale._plan.graph import Graph
+from isoscale._plan.streams import Residuals, template
 from isoscale._plan.trace import Inputs, record, trace
 
 MOST_REAL_ELEMENTS = 200_000_000
@@ -163,6 +164,17 @@ def shape_kinds(graph: Graph) -> set[tuple[str, tuple[int, ...]]]:
     return {(template(name), shape) for name, shape in graph.shapes.items()}
 
 
+def resized(before: Graph, after: Graph) -> bool:
+    """Whether most parameters that both have (by name) have other shapes, and shapes are gone that were there.
+
+    By name alone a flat sequence of stages looks so too when it gets longer; its shapes all stay.
+    """
+    common = [name for name in before.shapes if name in after.shapes]
+    changed = sum(before.shapes[name] != after.shapes[name] for name in common)
+    gone = shape_kinds(before) - shape_kinds(after)
+    return changed > len(common) // 2 and len(gone) > len(shape_kinds(before)) // 8
+
+
 def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
     """The keys that change how many residual branches or parameters there are; all others are taken as width.
 
@@ -180,7 +192,7 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
         if more_branches or set(other.graph.shapes) != set(start.graph.shapes):
             found.append(key)
             new = shape_kinds(other.graph) - shape_kinds(start.graph)
-            if len(new) > len(shape_kinds(other.graph)) // 2:
+            if len(new) > len(shape_kinds(other.graph)) // 2 or resized(start.graph, other.graph):
                 change = f"{key}={base.get(key)!r} -> {target[key]!r}"
                 if not more_branches:
                     only = sorted(set(other.graph.shapes) ^ set(start.graph.shapes))

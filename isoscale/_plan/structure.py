@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from isoscale._plan.analysis import Analysis
-from isoscale._plan.branches import Chain, template
 from isoscale._plan.compare import (
     chain_depths,
     check_outside,
@@ -25,8 +24,9 @@ from isoscale._plan.execution import sweep_caches
 from isoscale._plan.facts import Attention, Branch, Parameter, Refusal, Role, Stream, Structure, StructureError
 from isoscale._plan.heads import attentions, readouts
 from isoscale._plan.initial import clones, drawn, follows_depth
-from isoscale._plan.parameters import Assigned, assign, overrides
+from isoscale._plan.parameters import Assigned, assign, overrides, unused
 from isoscale._plan.sizes import Size, Traced, Tracer, depth_keys, described
+from isoscale._plan.streams import Chain, template
 from isoscale._plan.trace import Inputs
 
 __all__ = ["Attention", "Branch", "Parameter", "Refusal", "Role", "Stream", "Structure", "StructureError", "describe"]
@@ -93,13 +93,34 @@ def describe(
     return Structure(
         parameters=parameters,
         streams={chain.name: stream(sizes, chain, chain.name in normed) for chain in sizes.target.chains},
-        warnings=(*warnings, *more, *own, *(note for item in assigned.values() for note in item.notes)),
+        warnings=(
+            *warnings,
+            *merging(sizes),
+            *more,
+            *own,
+            *unused(assigned),
+            *(note for item in assigned.values() for note in item.notes),
+        ),
         refusals=tuple(refusals),
         attentions=attentions(sizes.target, sizes.thin),
         clones=copies,
         depth_keys=deep,
         width_keys=tuple(key for key in target if key not in deep and base.get(key) != target[key]),
     )
+
+
+def merging(sizes: Sizes) -> list[str]:
+    """Streams that are summed: said with the place, since the depth is then no single number."""
+    graph = sizes.target.graph
+    places = dict.fromkeys(
+        template(graph[index].module) or "the model itself" for index in sizes.target.residuals.merges
+    )
+    depths = ", ".join(f"{c.name}: {sizes.depths[c.name]} -> {c.depth}" for c in sizes.target.chains)
+    return [
+        f"two streams are summed in {place}: each keeps its own depth ({depths}), and what follows is counted with one "
+        "of them; see that these are the depths you mean"
+        for place in places
+    ]
 
 
 def initial_facts(
@@ -200,6 +221,9 @@ def separated(
 def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
     analysis = sizes.target
     branches = []
+    constants: dict[str, set[float]] = {}
+    for add in sizes.base.adds:
+        constants.setdefault(template(add.module), set()).add(round(sizes.base.constant_back(add.branch), 12))
     for add in chain.adds:
         fold = analysis.tails[add.node]
         refusal = fold.refusal
@@ -207,9 +231,8 @@ def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
             why = "the branch carries the stream itself (a long skip, or a residual around residuals)"
             refusal = replace(refusal, why=f"{why}: {refusal.why}")
         constant = analysis.constant_back(add.branch)
-        branches.append(
-            Branch(analysis.branch_name(add), add.module, fold.parameters, refusal, analysis.hook(add), constant)
-        )
+        name, before = analysis.branch_name(add), tuple(sorted(constants.get(template(add.module), ())))
+        branches.append(Branch(name, add.module, fold.parameters, refusal, analysis.hook(add), constant, before))
     return Stream(chain.name, sizes.depths[chain.name], chain.depth, tuple(branches), postnorm)
 
 
@@ -219,6 +242,11 @@ def fill(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, Para
     where = {name: stream_at(sizes, sizes.target, name) for name in assigned}
     tail = tail_constants(sizes.target)
     base_tail = tail_constants(sizes.base)
+    for name, item in assigned.items():
+        if item.sibling is not None:
+            where[name] = where[item.sibling]
+            if item.sibling in tail:
+                tail[name] = tail[item.sibling]
     partners = counterparts(sizes, where, tail, base_tail)
     found: dict[str, Parameter] = {}
     for name, item in assigned.items():
@@ -252,8 +280,11 @@ def fill(sizes: Sizes, assigned: Mapping[str, Assigned]) -> tuple[dict[str, Para
 
 
 def stream_at(sizes: Sizes, analysis: Analysis, name: str) -> str | None:
-    """The stream inside of whose branches all uses of a parameter lie."""
+    """The stream inside of whose branches all uses of a parameter lie; None for one that starts a stream itself."""
     within, outside = set(), []
+    starts = {(add.node, add.stream_name) for add in analysis.adds}
+    if any((use.node, use.argument) in starts for use in analysis.uses[name]):
+        return None
     for use in analysis.uses[name]:
         if inside(analysis, use, sizes.shared):
             within |= {analysis.stream_of[position] for position in analysis.place(use).branches}
@@ -315,12 +346,16 @@ def counterparts(
 def signatures(
     analysis: Analysis, name: str, tail: bool, shape: tuple[int, ...], shared: frozenset[tuple[str, str]]
 ) -> list[tuple[Any, ...]]:
-    """From the strictest to the loosest: the name with only its first number open, with all open, without the shape."""
+    """From the strictest to the loosest: the name with only its first number open, with all open, without the shape.
+
+    By name alone where the op is none or another one: an expert that no token went to.
+    """
     kinds = tuple(sorted({(use.op, use.argument, inside(analysis, use, shared)) for use in analysis.uses[name]}))
     return [
         ("first", first_number_open(name), kinds, tail, shape),
         ("all", template(name), kinds, tail, shape),
         ("kind", template(name), kinds),
+        ("name", template(name)),
     ]
 
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from isoscale._plan.execution import custom_functions, named_modules, plain_execution
 from isoscale._plan.facts import StructureError
-from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, references
+from isoscale._plan.graph import CONSTANT, INPUT, MERGE, PARAMETER, Graph, Node, Ref, parts_read_back, references
 
 Inputs = Any
 """An example batch: a tensor, a tuple of positional or a mapping of keyword arguments (nested as the model likes)."""
@@ -90,6 +90,8 @@ class Recorder(TorchDispatchMode):
 
     def read(self, tensor: Tensor) -> int:
         """The node that made what `tensor` holds now."""
+        while torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # inside of vmap
+            tensor = torch._C._functorch.get_unwrapped(tensor)
         storage, place = self.storage(tensor), self.geometry(tensor)
         version = len(storage.writes)
         cut = place in storage.detached and not tensor.requires_grad and torch.is_grad_enabled()
@@ -315,7 +317,7 @@ def record(model: nn.Module, inputs: Inputs, recorder: Recorder | None = None) -
             "the model returns no tensor that depends on its inputs: nothing can be traced; "
             "pass an example batch as inputs=, and return the output (or the loss) from forward"
         )
-    nodes = tuple(recorder.nodes)
+    nodes = parts_read_back(recorder.nodes)
     aliases = {name: tuple(found) for name, found in others.items()}
     return Graph(nodes, results, leaves, shapes, aliases, model.training, tuple(recorder.calls))
 

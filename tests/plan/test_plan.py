@@ -148,7 +148,7 @@ def test_a_branch_that_cannot_be_folded_is_refused_or_hooked() -> None:
         planned(structure=refused("blocks.1"))
     plan = planned(structure=refused("blocks.1"), mode="explicit")
     assert [hook.module for hook in plan.hooks if hook.factor == 0.5] == [f"blocks.{i}" for i in range(8)]
-    with pytest.raises(PlanError, match=r"linear layer, or make it a module"):
+    with pytest.raises(PlanError, match=r"linear layer, or make it a submodule"):
         planned(structure=refused(None), mode="explicit")
     planned("mup", structure=refused("blocks.1"))  # width only: no branch needs a multiplier
 

@@ -684,7 +684,7 @@ ENTRIES = (
     Entry("tail_under_tanh", stack(TailUnderTanh), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
     Entry("bare_norm", stack(BareNorm), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
     Entry("spectral_norm", stack(SpectralNorm), **SIZES, inputs=vectors(), depths=((2, 4),), refused=4),
-    Entry("lora", stack(Lora), **SIZES, inputs=vectors(), error="multiplies it with another parameter"),
+    Entry("lora", stack(Lora), **SIZES, inputs=vectors(), error="multiplied with another parameter"),
     Entry("highway", stack(Highway), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("plain", stack(PlainLayer), **SIZES, inputs=vectors(), error="outside residual branches"),
     Entry("linear_skip", stack(LinearSkip), **SIZES, inputs=vectors(), error="outside residual branches"),
