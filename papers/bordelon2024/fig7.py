@@ -158,9 +158,10 @@ def draw(facts: Facts, figure: Any = None) -> Any:
         third.plot(facts.widths, errors, mark + "-", markersize=5, linewidth=1.2, label=f"{name}: {slope.said()}")
     size_axis(third, facts.widths, "width N")
     log_errors(third)
+    third.set_ylim(0.4 * min(each[-1] for each in facts.errors), None)
     guide(third, facts.widths, -0.5, 0.8 * min(each[0] for each in facts.errors), "N^(-1/2)")
     third.set(ylabel="relative error of one network", title="exponent [95%]")
-    third.legend(fontsize="x-small", frameon=False)
+    third.legend(fontsize="x-small", frameon=False, loc="lower left")
     fourth.loglog(facts.gamma0, facts.moved, "-", color=COLOURS["linear"], linewidth=1.6, label="limit")
     label = f"N = {facts.widths[-1]}"
     fourth.loglog(facts.gamma0, facts.net_moved, "o", color=COLOURS["linear"], fillstyle="none", label=label)

@@ -18,12 +18,13 @@ from isoscale.theory.dmft import Problem, Sampling, best_rate, sample_networks, 
 from papers.bordelon2024.limit import Slope, guide, log_errors, panels, size_axis, slope_of, task
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"depths": (2, 4, 8), "exact": (4, 8, 16), "steps": 4, "sampling": (64, 4), "step": 1.0},
-    "cpu": {"depths": (2, 4, 8, 16), "exact": (8, 16, 32, 64, 128), "steps": 8, "sampling": (128, 4), "step": 0.5},
+    "smoke": {"depths": (2, 4, 8), "exact": (4, 8, 16), "steps": 4, "sampling": (64, 4), "step": 1.0, "low": -8.0},
+    "cpu": {"depths": (2, 4, 8, 16), "exact": (8, 16, 32, 64, 128), "steps": 8, "sampling": (128, 4), "step": 0.5,
+            "low": -8.0},
     "gpu": {"depths": (2, 4, 8, 16, 32, 64), "exact": (8, 16, 32, 64, 128, 256), "steps": 12, "sampling": (2048, 8),
-            "step": 0.5},
+            "step": 0.5, "low": -20.0},
     "full": {"depths": (2, 4, 8, 16, 32, 64, 128), "exact": (8, 16, 32, 64, 128, 256, 512), "steps": 24,
-             "sampling": (4096, 8), "step": 0.25},
+             "sampling": (4096, 8), "step": 0.25, "low": -40.0},
 }  # fmt: skip
 CASES = (
     ("alpha = 1/2", 0.5, 1.0), ("alpha = 3/4", 0.75, 1.0), ("alpha = 1", 1.0, 1.0), ("zero init", 0.5, 0.0),
@@ -66,7 +67,7 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
         problem = problem if alpha else problem.with_(lam=1.0)
         log2, se, moved = [], [], []
         for j, L in enumerate(depths):
-            best = _best(problem, L, chosen["step"], *chosen["sampling"])
+            best = _best(problem, L, -4.0 if alpha else chosen["low"], chosen["step"], *chosen["sampling"])
             log2.append(best[0])
             se.append(best[1])
             moved.append(_movement(problem, L, *chosen["sampling"]))
@@ -81,9 +82,8 @@ def facts(preset: str = "cpu", progress: Any = None) -> Facts:
     return Facts(chosen["steps"], depths, chosen["exact"], tuple(found))
 
 
-def _best(problem: Problem, L: int, step: float, S: int, R: int) -> tuple[float, float]:
+def _best(problem: Problem, L: int, low: float, step: float, S: int, R: int) -> tuple[float, float]:
     """log2 of the best eta0 and its standard error. Unscaled branches need rates far below the others' range."""
-    low = -4.0 if problem.alpha else -14.0
     grid = [2.0**x for x in np.arange(low, 2.01, step)]
     found = best_rate(problem, L, grid, sampling=Sampling(S, R, drop=1e-3, seed=L))
     value = found.value

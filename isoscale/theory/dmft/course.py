@@ -96,6 +96,7 @@ def limit_course(
     ends = [(fine, (fine - coarse).mean(0) / 3), (losses[:, 2], (losses[:, 2] - losses[:, 1]).mean(0))]
     values = torch.stack([each.mean(0) for each, _ in ends])
     errors = torch.stack([(each.var(0) / len(problems) + left**2).sqrt() for each, left in ends])
+    errors[0] = torch.where(values[0] > 0, errors[0], torch.inf)  # no loss is negative: there 1/S is not the law yet
     better = errors.argmin(0, keepdim=True)  # where seeds scatter, extrapolation adds more noise than it takes bias
     loss = torch.where(alive, values.gather(0, better)[0], torch.inf)
     error = torch.where(alive, errors.gather(0, better)[0], torch.nan)
