@@ -1,5 +1,6 @@
 """The small sweep of faults_job through Ray. python ray_job.py STORE ADDRESS [SLEEP]"""
 
+import dataclasses
 import os
 import sys
 
@@ -7,6 +8,9 @@ import faults_job
 
 from isoscale._sweep.ray_executor import RayExecutor
 from isoscale._sweep.sweep import sweep
+
+# Whoever waited for the lease of a driver that is gone would wait for ten minutes.
+PATIENCE = dataclasses.replace(faults_job.PATIENCE, lease=600.0)
 
 
 class Slowly:
@@ -28,6 +32,6 @@ if __name__ == "__main__":
             faults_job.configs(),
             store=sys.argv[1],
             batch=4,
-            patience=faults_job.PATIENCE,
+            patience=PATIENCE,
             executor=executor,
         )
