@@ -8,6 +8,7 @@ import typer
 
 from isoscale._records.records import Records
 from isoscale._records.store import Store
+from isoscale._rules import ONE, get_rule
 from isoscale._sweep.budget import Price, Proposal, price, propose, scaled
 from isoscale._sweep.display import duration
 from isoscale._sweep.spec import Spec
@@ -128,4 +129,9 @@ def say_proposals(
         f"log loss rising by {law.curvature:.2g} (octaves)^2, an optimum of one seed known to {law.seed_spread:.2g} "
         f"octaves.\n  From {law.source}"
     )
+    if get_rule(rule).branch_multiplier == ONE:
+        typer.echo(
+            f"  do not trust it: {rule} has no limit in depth, so its optimum keeps moving and the law, which levels off, "
+            "falls short of the regret (docs/choosing-a-proxy.md)"
+        )
     typer.echo("  steps are kept: a shorter training has another optimum, which this law does not know")
