@@ -29,6 +29,7 @@ SETTINGS = {
     "nadam": {"lr": 0.01, "eps": 1e-3, "weight_decay": 0.1},
     "rmsprop": {"lr": 0.003, "eps": 1e-3, "weight_decay": 0.1},
     "adagrad": {"lr": 0.03, "eps": 1e-3, "weight_decay": 0.1},
+    "adafactor": {"lr": 0.03, "eps": (1e-19, 1e-1), "weight_decay": 0.5},
 }
 
 
