@@ -131,7 +131,7 @@ def say_proposals(
     )
     if get_rule(rule).branch_multiplier == ONE:
         typer.echo(
-            f"  do not trust it: {rule} has no limit in depth, so its optimum keeps moving and the law, which levels off, "
-            "falls short of the regret (docs/choosing-a-proxy.md)"
+            f"  do not trust it: {rule} has no limit in depth, so its optimum keeps moving, and the law, which levels "
+            "off, falls short of the regret (docs/choosing-a-proxy.md)"
         )
     typer.echo("  steps are kept: a shorter training has another optimum, which this law does not know")
