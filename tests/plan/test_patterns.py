@@ -10,6 +10,7 @@ from isoscale._plan.facts import Structure, StructureError
 from isoscale._plan.graph import CONSTANT, Node, Ref, parts_read_back
 from isoscale._plan.proof import Proof, prove
 from isoscale._plan.structure import describe
+from tests.zoo import own as zoo
 
 BASE, TARGET = {"width": 8, "depth": 2}, {"width": 16, "depth": 4}
 VECTORS = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
@@ -372,3 +373,35 @@ def test_a_proof_in_which_little_moves_must_agree_so_much_better() -> None:
     assert not Proof(1e-11, 3e-9, 2, 0, 0).holds
     assert Proof(0.0, 1e-15, 2, 0, 0).idle
     assert not Proof(1e-3, 1e-3, 2, 0, 0).idle
+
+
+class Ramp(Branch):
+    """Every block holds the same ramp (the decay rates of a state space model)."""
+
+    copied = False
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.rates = nn.Parameter(torch.log(torch.arange(1.0, width + 1)))
+        if self.copied:
+            torch.manual_seed(0)
+            nn.init.normal_(self.up.weight)
+
+    def forward(self, x):
+        return super().forward(x * torch.exp(-self.rates.exp()))
+
+
+class Copied(Ramp):
+    copied = True
+
+
+@pytest.mark.parametrize("block", [Ramp, Copied])
+def test_equal_ramps_are_no_copies_and_equal_draws_are(block: type[Ramp]) -> None:
+    made = plan(lambda width, depth: One(width, depth, block), BASE, TARGET, inputs=VECTORS)
+    assert any("copies of one another" in warning for warning in made.warnings) == block.copied
+
+
+def test_a_scripted_helper_that_already_ran_is_traced_alike() -> None:
+    first, *again = [describe(zoo.stack(zoo.Scripted), BASE, TARGET, VECTORS) for _ in range(3)]
+    assert again == [first, first]
+    assert depths(first) == ((2, 4),)
