@@ -27,7 +27,7 @@ figM1.draw(facts, plt.figure())
 
 # %%
 # Drift of the best log2 learning rate per doubling of depth with 95% intervals; how far the kernel of the last features
-# moves in training, at the smallest and the largest depth; exponent of the approach to infinite depth (linear networks).
+# moves in training, at the smallest and the largest depth; exponent of the approach to infinite depth (linear nets).
 for case in facts.cases:
     moved = f"{case.moved[0]:.3f} to {case.moved[-1]:.3f}"
     drift = f"{case.drift.value:+.2f} [{case.drift.low:+.2f}, {case.drift.high:+.2f}]"
