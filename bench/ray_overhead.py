@@ -5,7 +5,8 @@
 Units that train nothing, one run each, so that all that is left is the driver's own work: claim, hand out, take the
 answer, one transaction, and tell how far the sweep is. A window is a tenth of the sweep; flat means that the last
 costs what the second did (the first starts up). CPU of the driver's process, which through Ray includes Ray's threads
-in it. Writes bench/facts/ray_overhead.json.
+in it. Other work on the machine makes each CPU second do less, so a fixed piece of work is timed at the end of every
+window, and the windows are compared in its units ("relative"). Writes bench/facts/ray_overhead.json.
 """
 
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from isoscale import Run, sweep
+from isoscale._records.run import digest
 from isoscale._records.unit import Unit
 from isoscale._sweep.events import Event
 from isoscale._sweep.executor import Executor, Result, run_unit
@@ -54,6 +56,18 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def yardstick() -> float:
+    """CPU seconds of a fixed piece of work, the least of five."""
+
+    def once() -> float:
+        start = time.process_time()
+        for seed in range(1000):
+            digest({"rule": "sp", "seed": seed, "lr": 0.5})
+        return time.process_time() - start
+
+    return min(once() for _ in range(5))
+
+
 def measured(count: int, make: Callable[[], Executor]) -> dict[str, Any]:
     """CPU milliseconds a unit and MB by window, and the seconds between the call and the first unit."""
     configs = [
@@ -61,13 +75,18 @@ def measured(count: int, make: Callable[[], Executor]) -> dict[str, Any]:
         for seed in range(count)
     ]
     marks: list[tuple[float, float, float]] = []
+    yards: list[float] = []
+    aside = 0.0  # CPU seconds of the yardstick itself
     finished = 0
 
     def note(event: Event) -> None:
-        nonlocal finished
+        nonlocal finished, aside
         finished += event.kind == "finished"
         if event.kind == "start" or (event.kind == "finished" and finished % (count // WINDOWS) == 0):
-            marks.append((time.process_time(), time.perf_counter(), resident()))
+            marks.append((time.process_time() - aside, time.perf_counter(), resident()))
+            start = time.process_time()
+            yards.append(yardstick())
+            aside += time.process_time() - start
 
     with tempfile.TemporaryDirectory() as folder:
         executor = make()
@@ -76,6 +95,7 @@ def measured(count: int, make: Callable[[], Executor]) -> dict[str, Any]:
         executor.close()
     each = count // WINDOWS
     cpu = [round(1e3 * (b[0] - a[0]) / each, 3) for a, b in pairwise(marks)]
+    relative = [each / (0.5 * (a + b)) for each, (a, b) in zip(cpu, pairwise(yards), strict=True)]
     memory = [round(mark[2], 1) for mark in marks]
     return {
         "units": count,
@@ -83,7 +103,7 @@ def measured(count: int, make: Callable[[], Executor]) -> dict[str, Any]:
         "cpu_ms_per_unit": cpu,
         "wall_ms_per_unit": round(1e3 * (marks[-1][1] - marks[0][1]) / count, 3),
         "memory_mb": memory,
-        "last_to_second_window": round(cpu[-1] / cpu[1], 2),
+        "relative": [round(one / relative[1], 2) for one in relative],
         "memory_growth_kb_per_unit": round(1e3 * (memory[-1] - memory[1]) / (count - each), 3),
     }
 
