@@ -20,6 +20,8 @@ def build(width: int, depth: int) -> nn.Module:
 
 PLANS = {mode: plan(build, BASE, TARGET, mode=mode) for mode in ("fold", "explicit")}
 X, Y = torch.linspace(-1, 1, 96).reshape(16, 6), torch.linspace(0, 1, 48).reshape(16, 3)
+# Said by torch.compile of its own doing.
+COMPILING = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 MODES = pytest.mark.parametrize("mode", ["fold", "explicit"])
 
 
@@ -43,6 +45,7 @@ def losses(made: Plan, model: nn.Module, steps: int = 4, autocast: bool = False)
     return found
 
 
+@COMPILING
 @MODES
 def test_compiled_whole(mode: str) -> None:
     made = PLANS[mode]
@@ -51,6 +54,7 @@ def test_compiled_whole(mode: str) -> None:
     assert next(iter(compiled.state_dict())).startswith("_orig_mod.")
 
 
+@COMPILING
 @MODES
 def test_initialised_after_compiling(mode: str) -> None:
     made = PLANS[mode]
