@@ -32,6 +32,7 @@ LAW = "tests/laws/test_gauge.py::test_moving_a_power_of_two_leaves_every_bit"
 PLAN = "tests/plan/test_plan.py"
 INIT = "tests/plan/test_init.py::test_every_parameter_gets_the_base_models_rms_times_its_ratio"
 GROUPS = "tests/plan/test_groups.py"
+SEVERAL = "tests/plan/test_several_optimizers.py"
 CLIP = "tests/plan/test_guards.py::test_the_clipped_norm_is_the_same_in_every_gauge"
 
 
@@ -92,9 +93,10 @@ MUTANTS = (
     Mutant("_plan/hooks.py", "return output * self.factor", "return output", (PLAN,)),
     Mutant("_plan/init.py", "setting.rms / current", "setting.std / current", (INIT,)),
     Mutant("_plan/groups.py", "lr * setting.lr", "lr", (GROUPS,)),
-    Mutant("_plan/groups.py", "base_eps * setting.eps", "base_eps", (GROUPS,)),
+    Mutant("_plan/groups.py", "float(eps) * setting.eps", "float(eps)", (GROUPS,)),
     Mutant("_plan/groups.py", "decay * setting.decay", "decay", (GROUPS,)),
     Mutant("_plan/groups.py", "own_decay / own_lr", "own_decay / lr", (GROUPS,)),
+    Mutant("_plan/groups.py", "setting.lr / shaped", "setting.lr", (SEVERAL,)),  # Muon's factor counts twice
     Mutant("_plan/guards.py", "math.sqrt(setting.metric)", "setting.metric", (CLIP,)),
 )
 
