@@ -105,7 +105,7 @@ class Curve:
 class Drift:
     """How the optimum of a rule moves along an axis: octaves per doubling with a 95% interval (None where fewer than
     three optima were found), isoscale's verdict and its sentence, and what carrying the smallest size's optimum to the
-    largest costs, in percent of the best loss (inf: it diverges, None: not known)."""
+    largest costs, in percent of the best loss (None: not known); `used` are the sizes whose optimum was found."""
 
     rule: str
     axis: str
@@ -118,6 +118,7 @@ class Drift:
     percent: float | None
     percent_low: float | None
     percent_high: float | None
+    used: tuple[int, ...]
 
 
 def curves(records: Records, verdicts: Iterable[Verdict]) -> tuple[Curve, ...]:
@@ -157,7 +158,7 @@ def drifts(verdicts: Iterable[Verdict]) -> tuple[Drift, ...]:
                 Drift(
                     verdict.rule, axis.axis, axis.sizes, axis.outcome, axis.sentence,
                     *((None, None, None) if slope is None else (slope.estimate, slope.low, slope.high)),
-                    *price,
+                    *price, axis.drift.used,
                 )
             )  # fmt: skip
     return tuple(found)

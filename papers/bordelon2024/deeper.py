@@ -68,7 +68,8 @@ def tuned(records: Records, metric: str, epochs: int) -> Tuned:
     """What tuning each depth gives, from the runs of one rule and length."""
     depths = records.values("depth")
     best = [best_rate(records.select(depth=depth), metric) for depth in depths]
-    logs = np.array([[math.log(loss) for loss in losses.values()] for _, losses in best])
+    seeds = sorted(set.intersection(*(set(losses) for _, losses in best)))
+    logs = np.array([[math.log(losses[seed]) for seed in seeds] for _, losses in best])
     gain, low, high = (100 * math.expm1(each) for each in slope(depths, logs))
     return Tuned(
         records[0]["rule"], metric, epochs, depths, tuple(lr for lr, _ in best),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
-from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import MARKERS, along, curve_panels, plain_losses, shade, size_ticks
+from papers.bordelon2024.deeper import Tuned, tuned
+from papers.bordelon2024.finding import Finding, moves, of, sign, stays
+from papers.bordelon2024.ink import MARKERS, curve_panels, plain_losses, shade, size_ticks
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
@@ -29,13 +30,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """Curves over depth of both rules and their drifts; `deep_seeds` at the largest depth."""
+    """Curves over depth of both rules and their drifts, with `deep_seeds` at the largest depth; and of every rule the
+    loss at each depth's best rate, over the seeds that all depths have."""
 
     steps: int
     seeds: int
     deep_seeds: int
     curves: tuple[Curve, ...]
     drifts: tuple[Drift, ...]
+    tuned: tuple[Tuned, ...]
 
 
 def facts(
@@ -48,7 +51,8 @@ def facts(
 ) -> Facts:
     chosen, place = PRESETS[preset], Place(data, cache, workers, progress)
     records = place.runs(designed(chosen, place))
-    return Facts(chosen["train"]["steps"], chosen["seeds"], chosen["dear"], *judged(records))
+    best = tuple(tuned(records.select(rule=rule), "train_loss", 0) for rule in RULES)
+    return Facts(chosen["train"]["steps"], chosen["seeds"], chosen["dear"], *judged(records), best)
 
 
 def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
@@ -67,11 +71,12 @@ def designed(chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """What the paper claims, and what came out."""
-    mine = along(facts.curves, "depth_mup", "depth")
-    first, last = mine[0].least, mine[-1].least
-    deeper = Finding(
-        "deeper is better", "holds" if last < first else "does not hold",
-        f"tuned, {mine[0].depth} blocks reach {first:.3f}, {mine[-1].depth} reach {last:.3f}",
+    (row,) = (row for row in facts.tuned if row.rule == "depth_mup")
+    first, last = row.loss[0], row.loss[-1]
+    deeper = sign(
+        "deeper is better", row.low, row.high,
+        f"{row.gain:+.1f}% [{row.low:+.1f}, {row.high:+.1f}] per doubling of depth; tuned, {row.depths[0]} blocks "
+        f"reach {first:.3f}, {row.depths[-1]} reach {last:.3f}", positive=False,
     )  # fmt: skip
     return (
         stays("with BatchNorm and 1/sqrt(L) the best learning rate stays to the largest depth",
@@ -92,9 +97,9 @@ def draw(facts: Facts, figure: Any = None) -> Any:
     curve_panels(facts.curves, facts.drifts, RULES, left)
     panel = right.subplots()
     for at, rule in enumerate(RULES):
-        mine = along(facts.curves, rule, "depth")
+        (row,) = (row for row in facts.tuned if row.rule == rule)
         look = {"marker": MARKERS[at], "color": shade(at, len(RULES)), "linestyle": "--" if at == 0 else "-"}
-        panel.loglog([curve.depth for curve in mine], [curve.least for curve in mine], label=rule, **look)
+        panel.loglog(row.depths, row.loss, label=rule, **look)
     size_ticks(panel, sorted({curve.depth for curve in facts.curves}))
     plain_losses(panel)
     panel.set(xlabel="depth L", ylabel="training loss at the best rate", title="is deeper better?")

@@ -51,6 +51,9 @@ def told(drift: Drift) -> str:
         return f"{sizes}: {drift.sentence}{price}"
     if drift.outcome == "drifts" and drift.low <= 0 <= drift.high:  # another witness than the slope
         return f"{sizes}: {drift.sentence}{price}"
+    lost = [str(size) for size in drift.sizes if size not in drift.used]
+    if lost:
+        sizes = f"{drift.axis} {drift.used[0]} to {drift.used[-1]}, not resolved at {' and '.join(lost)}"
     moved = f"{drift.slope:+.2f} octaves per doubling [{drift.low:+.2f}, {drift.high:+.2f}]"
     return f"{sizes}: {moved}{price}"
 
