@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -147,7 +148,15 @@ def merged(placements: Sequence[Placement]) -> tuple[tuple[Hook, ...], dict[str,
 
 
 def attach(hooks: Sequence[Hook], model: nn.Module) -> list[str]:
-    """Put the hooks on the model where they are not on it yet; returns the paths of hooked modules."""
+    """Put the hooks on the model where they are not on it yet; returns the paths of hooked modules.
+
+    torch.compile would otherwise take what it compiled for the same class without hooks (a model at base size, say),
+    and leave every multiplier out: by default it does not look whether a module has hooks. What was compiled without
+    looking is forgotten.
+    """
+    if hooks and torch._dynamo.config.skip_nnmodule_hook_guards:
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
+        torch.compiler.reset()
     for hook in hooks:
         module = module_named(model, hook.module)
         if hook.side == "output" and not _ours(module._forward_hooks, OutputTimes):
