@@ -17,17 +17,17 @@ RULES = ("sp", "mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "widths": (2, 4), "depths": (1, 2), "lr": powers(-6, -3), "between": (), "lower": (),
-              "seeds": 2, "coarse": (), "train": _CPU | {"steps": 4, "batch_size": 16}},
+              "seeds": 2, "dear": {}, "coarse": (), "train": _CPU | {"steps": 4, "batch_size": 16}},
     "cpu": {"data": "digits", "widths": (8, 16, 32, 64), "depths": (3, 6, 12, 30),
-            "lr": powers(-8, -1), "between": powers(-5.5, -1.5), "lower": powers(-9, -9), "seeds": 3,
-            "coarse": ((64, 3),),
+            "lr": powers(-8, -1), "between": powers(-5.5, -1.5), "lower": powers(-9, -9), "seeds": 6,
+            "dear": {(8, 30): 3, (32, 3): 3, (64, 3): 3}, "coarse": ((64, 3),),
             "train": _CPU | {"steps": 60, "batch_size": 32}},
     "gpu": {"wants": "CIFAR-10", "widths": (32, 64, 128, 256), "depths": (3, 6, 12, 30), "lr": powers(-9, 0),
-            "between": powers(-6.5, -0.5), "lower": powers(-12, -10), "seeds": 3, "coarse": (),
+            "between": powers(-6.5, -0.5), "lower": powers(-12, -10), "seeds": 3, "dear": {}, "coarse": (),
             "train": _CPU | {"steps": 4000, "batch_size": 128}},
     "full": {"wants": "CIFAR-10", "widths": (64, 128, 256, 512), "depths": (3, 6, 9, 12, 15, 18, 24, 30),
              "lr": powers(-10, 1), "between": powers(-7.5, -0.5), "lower": powers(-13, -11), "seeds": 3,
-             "coarse": (), "train": _CPU | {"steps": 7820, "batch_size": 128}},
+             "dear": {}, "coarse": (), "train": _CPU | {"steps": 7820, "batch_size": 128}},
 }  # fmt: skip
 
 
@@ -68,14 +68,14 @@ def over_depth(chosen: Mapping[str, Any], place: Place, rule: str) -> list[dict[
 
 def at_size(chosen: Mapping[str, Any], place: Place, rule: str, size: Size) -> list[dict[str, Any]]:
     """One rule at one size: rates half an octave apart near the bottom, lower ones where nothing scales with depth and
-    the network is deepest; no halves where a size costs most."""
+    the network is deepest; fewer seeds, or no halves, where a size costs most."""
     common = {
         "model": "conv_resnet", "rule": rule, "optimizer": "sgd", "base_width": chosen["widths"][0],
         "base_depth": chosen["depths"][0], "data": place.images(chosen), **chosen["train"],
     }  # fmt: skip
     broken = rule != "depth_mup" and size[1] == chosen["depths"][-1]
     more = chosen["lower"] if broken else () if size in chosen["coarse"] else chosen["between"]
-    return configurations(common, [size], chosen["seeds"], lr=chosen["lr"] + more)
+    return configurations(common, [size], chosen["dear"].get(size, chosen["seeds"]), lr=chosen["lr"] + more)
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:

@@ -99,11 +99,12 @@ def unmatched(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gap(records: Records, depth: int) -> Gap:
-    """Both comparisons at one depth."""
+    """Both comparisons at one depth, over the rates that both ran."""
     losses = {}
+    both = set(records.select(rule=DEEP).values("lr")) & set(records.select(rule=SCALED).values("lr"))
     for rule in (DEEP, SCALED):
         mine = records.select(rule=rule)
-        rows = {lr: [run.loss("train_loss") for run in mine.select(lr=lr)] for lr in mine.values("lr")}
+        rows = {lr: [run.loss("train_loss") for run in mine.select(lr=lr)] for lr in both}
         losses[rule] = {lr: np.log(row) for lr, row in rows.items() if np.isfinite(row).all()}
     best = {rule: min(rows, key=lambda lr, rows=rows: float(rows[lr].mean())) for rule, rows in losses.items()}
     shared = losses[DEEP].get(best[SCALED], np.full(len(losses[SCALED][best[SCALED]]), np.nan))

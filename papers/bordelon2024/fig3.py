@@ -24,7 +24,7 @@ _CPU = {"warmup": 0.1, "evaluations": 1}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "widths": (8, 16), "depths": (1, 2), "lr": powers(-8, -5), "seeds": 2,
               "train": _CPU | {"steps": 3, "batch_size": 16, "patch": 4}},
-    "cpu": {"data": "digits", "widths": (16, 32, 48), "depths": (2, 4, 8), "lr": powers(-8, -4), "seeds": 3,
+    "cpu": {"data": "digits", "widths": (16, 32, 48), "depths": (2, 4, 8), "lr": powers(-8, -3), "seeds": 3,
             "train": _CPU | {"steps": 60, "batch_size": 32, "patch": 4}},
     "gpu": {"wants": "Tiny ImageNet or CIFAR-10", "widths": (64, 128, 256, 512), "depths": (3, 6, 12, 24),
             "lr": powers(-13, -5), "seeds": 3,
