@@ -19,7 +19,7 @@ _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": "digits", "width": 2, "depths": (1, 2), "lr": powers(-6, -3), "seeds": 2, "dear": 2,
               "train": _CPU | {"steps": 3, "batch_size": 16}},
-    "cpu": {"data": "digits", "width": 8, "depths": (2, 8, 32, 128), "lr": powers(-5, -1), "seeds": 3, "dear": 2,
+    "cpu": {"data": "digits", "width": 8, "depths": (2, 8, 32, 128), "lr": powers(-5, -1), "seeds": 3, "dear": 3,
             "train": _CPU | {"steps": 25, "batch_size": 32}},
     "gpu": {"wants": "CIFAR-10", "width": 32, "depths": (3, 9, 36, 128, 324), "lr": powers(-8, 1), "seeds": 3,
             "dear": 3, "train": _CPU | {"steps": 4000, "batch_size": 128}},
