@@ -221,7 +221,14 @@ def _eta_min(eta_min: float, ratios: Sequence[float], name: str) -> None:
     )
 
 
-def _check_class(optimizer_name: str, optimizer: torch.optim.Optimizer) -> None:
+def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer itself inside those that trainers put around it (Accelerate's, Lightning's)."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _bare(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
+
+
+def _check_class(optimizer_name: str, wrapped: torch.optim.Optimizer) -> None:
+    optimizer = _bare(wrapped)
     expected = TORCH_OPTIMIZERS.get(optimizer_name)
     if expected is None:
         _check_scale(optimizer_name, optimizer)

@@ -259,3 +259,25 @@ def norms_after(plan, model, x, y, steps: int) -> tuple[float, float]:
         (model(x) - y).square().mean().backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     return float(plan.clip_grad_norm_(model, 1e9)), float(torch.nn.utils.get_total_norm(gradients))
+
+
+class Wrapped(torch.optim.Optimizer):
+    """As Accelerate wraps one."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self):  # type: ignore[override]
+        return self.optimizer.param_groups
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_an_optimizer_inside_a_trainers_own_is_the_one_that_counts(kind) -> None:
+    made, model = planned(), built(0, **TARGET)
+    wrapped = Wrapped(kind(made.param_groups(model, lr=0.1), lr=0.1))
+    if kind is torch.optim.AdamW:
+        made.check_optimizer(wrapped)
+    else:
+        with pytest.raises(PlanError, match="the optimizer is SGD"):
+            made.check_optimizer(wrapped)
