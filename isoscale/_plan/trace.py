@@ -29,6 +29,9 @@ SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
     "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"
 }  # fmt: skip
 GROUPED = getattr(getattr(torch.ops.aten, "_grouped_mm", None), "default", None)
+MOST_OPS = 100_000
+"""Ops after which a forward pass counts as one that does not end; its masks of ancestors would fill gigabytes."""
+
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
@@ -40,6 +43,18 @@ class Storage:
         self.views: dict[Geometry, tuple[int, int]] = {}
         self.detached: dict[Geometry, tuple[int, int]] = {}
         self.writes: list[tuple[int, Geometry]] = []
+
+
+def computed(tensor: Tensor) -> bool:
+    """Whether autograd made the tensor from others that carry gradient: it requires grad and is no leaf.
+
+    A view of what requires no grad was told to by hand. That is asked first: `is_leaf` of such a view waits for a lock
+    that autograd holds while it calls us.
+    """
+    if not tensor.requires_grad:
+        return False
+    base = tensor._base
+    return not tensor.is_leaf if base is None else base.requires_grad
 
 
 def overlap(first: Geometry, second: Geometry) -> bool:
@@ -96,8 +111,8 @@ class Recorder(TorchDispatchMode):
         version = len(storage.writes)
         cut = place in storage.detached and not tensor.requires_grad and torch.is_grad_enabled()
         known = storage.detached.get(place) if cut else storage.views.get(place)
-        if known is not None and tensor.requires_grad and not tensor.is_leaf and torch.is_grad_enabled():
-            self.reconnect(known[0])  # does nothing to what is known to carry gradient
+        if known is not None and not self.rooted[known[0]] and computed(tensor) and torch.is_grad_enabled():
+            self.reconnect(known[0])
         if known is not None and (known[1] == version or not self._written(storage, place, known[1])):
             return known[0]
         if known is None and not storage.views:
@@ -168,6 +183,15 @@ class Recorder(TorchDispatchMode):
     # -- the dispatch
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # asks for a device; may come from inside of autograd, with its locks held
+            return func(*args, **kwargs)
+        if len(self.nodes) > MOST_OPS:
+            raise StructureError(
+                f"the forward pass runs more than {MOST_OPS:,} ops and "
+                f"was stopped in {self.where or 'the model itself'}: "
+                "what is wanted of it is which layers follow one another. Pass a smaller example batch (a shorter "
+                "sequence, fewer steps of a loop), or see that its loop ends"
+            )
         arguments, written = self.bind(func, args, kwargs)
         if func is GROUPED and isinstance(args[0], torch._subclasses.FakeTensor) and args[1].dim() == 3:
             out = args[0].new_empty(*args[0].shape[:-1], args[1].shape[-1])  # its own shape rule asks for bfloat16
@@ -229,21 +253,23 @@ class Recorder(TorchDispatchMode):
             storage.views[place] = (node, len(storage.writes))
 
 
-def flatten(value: Any) -> Iterator[Any]:
+def flatten(value: Any, above: tuple[int, ...] = ()) -> Iterator[Any]:
     """Leaves of what an op or a model returns: lists, tuples, mappings, dataclasses and plain result objects."""
     if isinstance(value, Tensor):
         yield value
+    elif id(value) in above:
+        return  # an object that holds itself
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from flatten(item)
+            yield from flatten(item, (*above, id(value)))
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from flatten(item)
+            yield from flatten(item, (*above, id(value)))
     elif isinstance(value, (str, bytes, int, float, bool, type(None), nn.Module)) or callable(value):
         return
     else:
         for item in vars(value).values() if isinstance(getattr(value, "__dict__", None), dict) else ():
-            yield from flatten(item)
+            yield from flatten(item, (*above, id(value)))
 
 
 def constant_value(tensor: Tensor) -> float | None:
