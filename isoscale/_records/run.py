@@ -60,6 +60,6 @@ class Run:
         raise KeyError(f"run has no {name!r}; it has {', '.join([*self.config, *self.metrics])}")
 
     def loss(self, metric: str) -> float:
-        """The final value of `metric`, with inf for a diverged run."""
-        value = float(self[metric])
-        return math.inf if self.status == "diverged" or math.isnan(value) else value
+        """The final value of `metric`, with inf for a diverged run, whose value need not have been written."""
+        value = math.inf if self.status == "diverged" else float(self[metric])
+        return math.inf if math.isnan(value) else value

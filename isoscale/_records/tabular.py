@@ -124,8 +124,8 @@ def _lay_out(
     for name in NEEDED:
         if ("config", name) not in kinds and name not in constants:
             mistakes.append(
-                f"row 1: no column {name!r}: rename one with columns={{...: {name!r}}} or give it as "
-                f"constants={{{name!r}: ...}}{_near(name, header)}"
+                f"row 1: no column {name!r}: rename one with columns={{...: {name!r}}} (--column ...={name}) or "
+                f"give it as constants={{{name!r}: ...}} (--constant {name}=...){_near(name, header)}"
             )
     if not any(kind == "metrics" and name.endswith("loss") for kind, name in kinds):
         mistakes.append(f'row 1: no column that ends in "loss": a run is judged by one{_near("train_loss", header)}')

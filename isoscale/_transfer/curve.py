@@ -82,19 +82,22 @@ def _check(run: Run, hyperparameter: str, metric: str) -> None:
     for name in (*_IDENTITY, hyperparameter):
         if name not in run.config:
             close = get_close_matches(name, list(run.config), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(run.config))}"
+            hint = f"did you mean {close[0]!r}" if close else f"it has {', '.join(sorted(run.config))}"
             raise RunsError(
-                f"a run's configuration has no {name!r}: {hint} Name the hyperparameter with hyperparameter=..."
+                f"a run's configuration has no {name!r}: {hint}. Name the one that was tuned: "
+                "hyperparameter=..., --hyperparameter"
             )
     value = run.config[hyperparameter]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RunsError(
             f"{hyperparameter}={value!r} is not a number: only a numeric hyperparameter has an optimum to follow"
         )
-    if metric not in run.metrics:
+    if metric not in run.metrics and run.status != "diverged":
         close = get_close_matches(metric, list(run.metrics), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(run.metrics)) or 'none'}"
-        raise RunsError(f"a run has no metric {metric!r}: {hint} Name one with metric=...")
+        hint = f"did you mean {close[0]!r}" if close else f"it has {', '.join(sorted(run.metrics)) or 'none'}"
+        raise RunsError(
+            f"a run has no metric {metric!r}: {hint}. Name the one that was to be small: metric=..., --metric"
+        )
 
 
 def _loss(run: Run, metric: str) -> float:

@@ -1,15 +1,18 @@
 """`isoscale plan`, `plan diff`, `check`: a user's own model, named as my.py:build, planned and checked."""
 
-import ast
 import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from isoscale.cli.words import literal
 
 MODEL = typer.Argument(
     help="my.py:build, a function of the size that returns the model; or a reference network's name."
@@ -180,8 +183,11 @@ def named(place: str) -> Any:
         sys.modules[file.stem] = known
         spec.loader.exec_module(known)
     if name not in vars(known):
-        there = ", ".join(key for key in vars(known) if not key.startswith("_"))
-        raise ValueError(f"{file} has no {name!r}; it has {there}")
+        own = [key for key, value in vars(known).items() if getattr(value, "__module__", file.stem) == file.stem]
+        there = [key for key in own if not key.startswith("_") and not isinstance(vars(known)[key], ModuleType)]
+        near = get_close_matches(name, there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{file} has no {name!r}{hint}; it has {', '.join(there) or 'nothing of its own'}")
     return vars(known)[name]
 
 
@@ -219,10 +225,3 @@ def overrides(texts: list[str] | None) -> dict[str, str]:
             raise ValueError(f"{text!r} is no role: write glob=role, --role 'blocks.*.gate=scalar'")
         found[glob.strip()] = role.strip()
     return found
-
-
-def literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text.strip()

@@ -22,6 +22,7 @@ from isoscale._sweep.sweep import sweep
 from isoscale._sweep.template import TEMPLATE
 from isoscale._transfer import Verdict, judge
 from isoscale.cli.live import serve as serve_live
+from isoscale.cli.words import literal
 
 EXIT = {"transfers": 0, "drifts": 1, "cannot tell": 2}
 
@@ -30,6 +31,8 @@ RULE = typer.Option(None, "--rule", help="Judge this rule only; may be given mor
 OPTIMIZER = typer.Option(None, "--optimizer", help="Judge this optimizer only; may be given more than once.")
 HYPERPARAMETER = typer.Option("lr", help="The hyperparameter that was tuned.")
 METRIC = typer.Option("train_loss", help="The metric to be small.")
+COLUMN = typer.Option(None, "--column", help="Of a table: d_model=width reads its d_model as width; repeatable.")
+CONSTANT = typer.Option(None, "--constant", help="Of a table: what it lacks, rule=depth_mup; repeatable.")
 
 
 def register(app: typer.Typer) -> None:
@@ -117,16 +120,33 @@ def train_all(
         )
 
 
-def read(source: Path) -> Records:
-    """The runs behind a spec, in a store or in a CSV file."""
+def read(source: Path, columns: Sequence[str] | None = None, constants: Sequence[str] | None = None) -> Records:
+    """The runs behind a spec, in a store or in a CSV file, whose columns may be renamed and completed."""
+    renamed, added = pairs("--column", columns), pairs("--constant", constants)
     if source.suffix == ".csv":
-        return Records.from_csv(source)
+        return Records.from_csv(source, columns=renamed, constants={key: literal(each) for key, each in added.items()})
+    if renamed or added:
+        raise ValueError(f"--column and --constant are for a table of runs (.csv), and {source} is none")
     if source.suffix != ".toml":
         return Store(source, create=False).records()
     spec = load_spec(source)
     records = Store(spec.store.path, create=False).records()
     wanted = {(config["rule"], config["optimizer"]) for config in spec.configs()}
     return Records(tuple(run for run in records if (run["rule"], run["optimizer"]) in wanted))
+
+
+def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """["d_model=width"] as {"d_model": "width"}."""
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise ValueError(f"{option} {text!r}: write name=value, {option} {_EXAMPLE[option]}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+_EXAMPLE = {"--column": "d_model=width", "--constant": "rule=depth_mup"}
 
 
 def chosen(records: Records, rules: list[str] | None, optimizers: list[str] | None) -> Records:
@@ -147,12 +167,19 @@ def chosen(records: Records, rules: list[str] | None, optimizers: list[str] | No
 
 def show(
     source: Path = SOURCE,
+    column: list[str] = COLUMN,
+    constant: list[str] = CONSTANT,
     live: bool = typer.Option(False, "--serve", help="Show the report in a browser while the sweep runs."),
     port: int = typer.Option(8765, min=0, max=65535, help="With --serve: where, on this machine only; 0 is any."),
 ) -> None:
     """What a store holds: how far a sweep is, and the best run of each rule and size."""
     if live:
         serve(source, port)
+        return
+    if source.suffix == ".csv":
+        records = read(source, column, constant)
+        typer.echo(f"{source}: {len(records)} runs")
+        typer.echo("\n".join(best_lines(records)))
         return
     path = Path(load_spec(source).store.path) if source.suffix == ".toml" else source
     with Store(path, create=False) as store:
@@ -162,8 +189,8 @@ def show(
     for state in states:
         if state.status == "poisoned":
             typer.echo(f"  set aside after {state.errors + state.deaths} attempts: {state.shape}: {state.error}")
-    for optimizer, rule, width, depth, lr, loss in best_runs(records, "train_loss"):
-        typer.echo(f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, train_loss {loss:.4g}")
+    for line in best_lines(records):
+        typer.echo(line)
 
 
 def serve(source: Path, port: int) -> None:
@@ -177,6 +204,14 @@ def serve(source: Path, port: int) -> None:
         return page_facts(records, judge(records), commands=again(source))
 
     serve_live(store, now, port=port)
+
+
+def best_lines(records: Records) -> list[str]:
+    """The best learning rate of each size, a line each."""
+    return [
+        f"  {optimizer} {rule} width {width} depth {depth}: best lr {lr:.4g}, train_loss {loss:.4g}"
+        for optimizer, rule, width, depth, lr, loss in best_runs(records, "train_loss")
+    ]
 
 
 def best_runs(records: Records, metric: str) -> list[tuple[str, str, int, int, float, float]]:
@@ -199,10 +234,12 @@ def verify(
     optimizer: list[str] = OPTIMIZER,
     hyperparameter: str = HYPERPARAMETER,
     metric: str = METRIC,
+    column: list[str] = COLUMN,
+    constant: list[str] = CONSTANT,
     tolerance: float = typer.Option(0.25, help="Octaves per doubling of size that still count as no drift."),
 ) -> None:
     """Say whether the optimum moves with size: exit code 0 transfers, 1 drifts, 2 cannot tell (the worst of them)."""
-    records = chosen(read(source), rule, optimizer)
+    records = chosen(read(source, column, constant), rule, optimizer)
     verdicts = judge(records, hyperparameter=hyperparameter, metric=metric, tolerance=tolerance)
     typer.echo(summary(verdicts), nl=False)
     raise typer.Exit(exit_code(verdicts))
@@ -221,6 +258,8 @@ def report(
     optimizer: list[str] = OPTIMIZER,
     hyperparameter: str = HYPERPARAMETER,
     metric: str = METRIC,
+    column: list[str] = COLUMN,
+    constant: list[str] = CONSTANT,
     title: str = typer.Option("", help="What was tuned, for the page's head."),
     check: list[Path] = typer.Option(
         None, "--check", help="A coordinate check that isoscale check --save wrote; repeatable."
@@ -228,7 +267,7 @@ def report(
 ) -> None:
     """Write the report: one page that opens anywhere, offline."""
     checks = [read_check(path.read_text(encoding="utf-8", errors="replace"), str(path)) for path in check or ()]
-    records = chosen(read(source), rule, optimizer)
+    records = chosen(read(source, column, constant), rule, optimizer)
     verdicts = judge(records, hyperparameter=hyperparameter, metric=metric)
     shown = page_facts(records, verdicts, title=title, commands=again(source), checks=checks)
     typer.echo(f"wrote {write_report(shown, output)}")

@@ -160,3 +160,47 @@ def test_a_paper_or_figure_that_is_not_there(tmp_path: Path) -> None:
     assert "chizat2025" in isoscale("reproduce", "chizat2024", folder=tmp_path).stderr
     assert "fig5" in isoscale("reproduce", "chizat2025", "fig9", folder=tmp_path).stderr
     assert "cpu" in isoscale("reproduce", "chizat2025", "fig1", "--preset", "tpu", folder=tmp_path).stderr
+
+
+def own_table(folder: Path) -> str:
+    """A table in the words of its maker: other names, no rule, one loss that was never written."""
+    rows = ["d,layers,seed,lr,val_loss,train_loss"]
+    for run in curve("steady", 0.0):
+        loss = "" if run["lr"] > 0.4 else run.metrics["train_loss"]
+        rows.append(f"{run['width']},{run['depth']},{run['seed']},{run['lr']},{loss},{loss}")
+    (folder / "own.csv").write_text("\n".join(rows))
+    return "own.csv"
+
+
+OWN = ("--column", "d=width", "--column", "layers=depth", "--constant", "rule=steady", "--constant", "optimizer=adamw")
+
+
+def test_a_table_in_other_words_is_judged_as_it_is(tmp_path: Path) -> None:
+    source = own_table(tmp_path)
+    refused = isoscale("verify", source, folder=tmp_path)
+    assert refused.returncode == 70
+    assert "--column ...=width" in refused.stderr
+    assert "--constant rule=" in refused.stderr
+    found = isoscale("verify", source, *OWN, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "transfers" in found.stdout
+    assert isoscale("report", source, *OWN, "-o", "page.html", folder=tmp_path).returncode == 0
+
+
+def test_show_lists_the_best_of_a_table(tmp_path: Path) -> None:
+    shown = isoscale("show", own_table(tmp_path), *OWN, folder=tmp_path)
+    assert shown.returncode == 0
+    assert "adamw steady width 32 depth 16: best lr 0.01" in shown.stdout
+
+
+def test_columns_are_refused_where_they_mean_nothing(tmp_path: Path) -> None:
+    Records(tuple(curve("steady", 0.0)[:4])).to_csv(tmp_path / "runs.csv")
+    assert "--column d_model=width" in isoscale("verify", "runs.csv", "--column", "d", folder=tmp_path).stderr
+    assert "is none" in isoscale("verify", "runs.sqlite", "--column", "d=width", folder=tmp_path).stderr
+
+
+def test_a_name_that_is_not_in_the_users_file(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text("import math\nfrom pathlib import Path\nWIDTH = 3\ndef build(width):\n    pass\n")
+    told = isoscale("plan", "my.py:bild", "--base", "width=4", "--target", "width=8", folder=tmp_path).stderr
+    assert "did you mean 'build'?" in told
+    assert "it has WIDTH, build" in told

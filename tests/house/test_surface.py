@@ -37,10 +37,12 @@ COMMANDS = {
     "sweep": [
         "address", "batch", "cpus", "executor", "gpus", "in_flight", "pin", "retry", "spec", "workers", "working_dir",
     ],
-    "show": ["live", "port", "source"],
+    "show": ["column", "constant", "live", "port", "source"],
     "export": ["every", "follow", "metric", "online", "output", "project", "source", "to"],
-    "verify": ["hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
-    "report": ["check", "hyperparameter", "metric", "optimizer", "output", "rule", "source", "title"],
+    "verify": ["column", "constant", "hyperparameter", "metric", "optimizer", "rule", "source", "tolerance"],
+    "report": [
+        "check", "column", "constant", "hyperparameter", "metric", "optimizer", "output", "rule", "source", "title",
+    ],
     "rules list": [],
     "rules show": ["depth", "folded", "optimizer", "rule", "width"],
     "rules compare": ["a", "b", "optimizer"],
