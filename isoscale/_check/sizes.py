@@ -20,10 +20,11 @@ def grid(
         return []
     unknown = [key for key in lists if key not in base]
     if unknown:
-        mend = f"{name}=dict({next(iter(base), 'd_model')}=[...])"
+        key = next(iter(base), "d_model")
+        mend = f"{name}=dict({key}=[...]); on the command line --{name} {key}=64,128,256"
         raise CheckError(
             f"{name} changes {', '.join(map(repr, unknown))}, which the base size {dict(base)} does not have: name the "
-            f"builder's own keys, {mend}"
+            f"builder's own key (such as {key!r}): {mend}"
         )
     if len({len(each) for each in lists.values()}) != 1:
         lengths = ", ".join(f"{key}: {len(each)}" for key, each in lists.items())

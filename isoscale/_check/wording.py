@@ -24,7 +24,7 @@ def wording(head: str, lines: Sequence[Line], causes: Sequence[Cause], everythin
         chosen = [line for line in own if everything or line.outcome in ("FAIL", "CANNOT TELL") or told(line)]
         parts.append(table(chosen))
         if len(chosen) < len(own):
-            parts.append(f"  and {len(own) - len(chosen)} more lines: check.table()")
+            parts.append(f"  and {len(own) - len(chosen)} more lines: check.table(), --all")
     return "\n".join(parts)
 
 

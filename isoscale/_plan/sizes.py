@@ -97,7 +97,13 @@ def build_light(build: Callable[..., nn.Module], size: Size) -> nn.Module:
 
 
 def build_real(build: Callable[..., nn.Module], size: Size) -> nn.Module:
-    model = build(**size)
+    try:
+        model = build(**size)
+    except TypeError as error:
+        raise StructureError(
+            f"the builder cannot be called with {described(size)}: {error}. A size's keys are the builder's arguments, "
+            "also where it hands them on to a configuration of its own"
+        ) from error
     if not isinstance(model, nn.Module):
         raise StructureError(f"build({described(size)}) returned {type(model).__name__}, not a torch.nn.Module")
     return model

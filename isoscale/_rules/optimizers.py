@@ -164,6 +164,6 @@ def get_optimizer(name: str) -> Optimizer:
 
 def unknown(kind: str, name: str, known: list[str]) -> UnknownName:
     """The error for a `name` that is not one of `known`, with the closest match if any."""
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return UnknownName(f"unknown {kind} {name!r}: its scaling is not derived; {hint}known: {', '.join(known)}")

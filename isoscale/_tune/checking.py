@@ -1,13 +1,14 @@
 """The quick coordinate check of a user's model, made once: its outcome is a decision in the store."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from isoscale._check import Check, coord_check
 from isoscale._records.decision import Decision
 from isoscale._records.run import digest
 from isoscale._records.store import Store
-from isoscale._tune.job import Job, cross_entropy, loaded
+from isoscale._tune.job import Job, Loss, cross_entropy, first_tensor, loaded
 from isoscale._tune.narrate import Narrator
 from isoscale._tune.sizes import Keys
 
@@ -39,8 +40,8 @@ def recorded_check(
 
 def headline(found: Check) -> str:
     """The check in one line: how many quantities are as the rule wants them, and which are not."""
-    judged = [line for line in found.lines if line.declared is not None]
-    odd = [line for line in judged if line.outcome != "PASS"]
+    judged = [line for line in found.lines if line.declared is not None and line.outcome != "SHOWN"]
+    odd = [line for kind in ("FAIL", "CANNOT TELL") for line in judged if line.outcome == kind]
     if not odd:
         return f"PASS: {len(judged)} quantities keep their size as width and depth grow ({found.seconds:.0f} s)"
     shown = ", ".join(f"{line.quantity.label} ({line.axis}, {line.outcome})" for line in odd[:2])
@@ -53,13 +54,23 @@ def check(job: Job, keys: Keys, base: Mapping[str, Any]) -> Check:
     data = loaded(job)
     x, y = data.x_train[:EXAMPLES], data.y_train[:EXAMPLES]
     grids = [{key: [base[key] * factor for factor in FACTORS] for key in names} for names in (keys.width, keys.depth)]
-    loss = job.loss
+    loss = None if job.loss is None else _OfFirst(job.loss)
     if loss is None and job.channel != -1:
-        loss = _channels_second
+        loss = _OfFirst(_channels_second)
     return coord_check(
         job.build, base, widths=grids[0], depths=grids[1], inputs=(x,), targets=y, loss=loss, rule=job.rule,
         optimizer=job.optimizer, steps=STEPS, seeds=SEEDS, most_seeds=MOST_SEEDS,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _OfFirst:
+    """A loss of the tensor that the loop will train on."""
+
+    loss: Loss
+
+    def __call__(self, output: Any, y: Any) -> Any:
+        return self.loss(first_tensor(output), y)
 
 
 def _channels_second(output: Any, y: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isoscale._train.data import Dataset, load
+from isoscale._train.data import DataError, Dataset, load
 from isoscale._train.data.dataset import hash_arrays
 from isoscale._tune.errors import TuneError
 
@@ -30,7 +30,7 @@ def dataset(given: Any, name: str = "data") -> Dataset:
     ones int64; nothing else is done to them. Raises TuneError, or DataError for a file.
     """
     if isinstance(given, str | Path):
-        return load(str(given))
+        return _file(given)
     if callable(given) and not isinstance(given, Mapping):
         try:
             given = given()
@@ -39,7 +39,7 @@ def dataset(given: Any, name: str = "data") -> Dataset:
                 raise TuneError(f"{name} cannot be called without arguments: {error}; {FORMS}") from error
             raise
     if isinstance(given, str | Path):
-        return load(str(given))
+        return _file(given)
     if isinstance(given, Dataset):
         return given
     (x, y), (x_held, y_held) = _splits(given, name)
@@ -47,6 +47,16 @@ def dataset(given: Any, name: str = "data") -> Dataset:
     outputs = 0 if y.is_floating_point() else int(max(y.max(), y_held.max())) + 1
     sha256 = hash_arrays(*(each.numpy() for each in (x, y, x_held, y_held)))
     return Dataset(name, sha256, "own", x, y, x_held, y_held, outputs or y[0].numel())
+
+
+def _file(path: str | Path) -> Dataset:
+    try:
+        return load(str(path))
+    except DataError as error:
+        raise TuneError(
+            f"{error}\nAny other file (a table, a text, a database) is read by a function of yours, my.py:data, that "
+            "returns (x_train, y_train), (x_test, y_test)"
+        ) from error
 
 
 def _splits(given: Any, name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

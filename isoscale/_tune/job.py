@@ -1,6 +1,6 @@
 """The training callable of a user's own model: what a sweep calls, here and in its worker processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -51,15 +51,10 @@ class Job:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = recipe.init_(self.build(**dict(size)))
-        self.put_classes_last(model)
+        model.register_forward_hook(_OneTensor(self.channel))
         stepper = optimizer(settings, recipe, model)
         flops = counted(self, size, settings.batch_size or len(data.x_train))
         return Setup(dict(config), settings, data, recipe, model, stepper, self.objective(data), flops)
-
-    def put_classes_last(self, model: nn.Module) -> None:
-        """The loop counts right answers over the last axis: move the classes there on the way out."""
-        if self.channel != -1:
-            model.register_forward_hook(_ClassesLast(self.channel))
 
     def objective(self, data: Dataset) -> Loss:
         """The loss of the model's output and the targets."""
@@ -71,11 +66,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _ClassesLast:
+class _OneTensor:
+    """The loop takes one tensor, and counts right answers over its last axis: move the classes there."""
+
     channel: int
 
-    def __call__(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        return output.movedim(self.channel, -1)
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
+        return first_tensor(output).movedim(self.channel, -1)
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,11 @@ def operations(build: Callable[..., nn.Module], size: tuple[tuple[str, Any], ...
 
 
 def first_tensor(output: Any) -> Tensor:
-    """The tensor a model returns, the first of several."""
+    """The tensor a model returns: the first of several, "logits" of a dict that has them."""
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, Mapping) and output:
+        return first_tensor(output["logits"] if "logits" in output else next(iter(output.values())))
     if isinstance(output, tuple | list) and output:
         return first_tensor(output[0])
     raise TypeError(f"the model returns a {type(output).__name__}, not a tensor")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isoscale._records.run import digest
 from isoscale._train.data import Dataset
 from isoscale._tune.errors import TuneError
-from isoscale._tune.job import Job, loaded, naming
+from isoscale._tune.job import Job, first_tensor, loaded, naming
 from isoscale._tune.sizes import spelled
 
 EXAMPLES = 8  # of the batch on which the first pass is made
@@ -42,7 +42,8 @@ def preflight(job: Job, batch_size: int) -> Preflight:
     model = _built(job, base)
     output = _forward(model, x, base)
     channel = _channel(job, output, y, base)
-    loss = _loss(job, channel, output, y, data, base)
+    with torch.random.fork_rng(devices=[]):
+        loss = _loss(job, channel, output, y, data, base)
     _backward(loss, model)
     norms = {name: _norm(parameter) for name, parameter in model.named_parameters()}
     warnings = _reproducible(job, base, model) + _unreached(norms)
@@ -75,11 +76,13 @@ def _forward(model: nn.Module, x: Tensor, size: Mapping[str, Any]) -> Tensor:
                 f"the model at {spelled(size)} does not take the data: its input is a batch of {kind}, {x.dtype} "
                 f"{tuple(x.shape)}, and it raised {type(error).__name__}: {error}"
             ) from error
-    if not isinstance(output, Tensor):
+    try:
+        output = first_tensor(output)
+    except TypeError as error:
         raise TuneError(
-            f"the model returns a {type(output).__name__}, not a tensor, which the loss and the lockstep engine take: "
-            "let the builder return a module whose output is the tensor alone"
-        )
+            f"{error}, which the loss takes: let the builder return a module whose output is the tensor, the first of "
+            "several, or a dict of one"
+        ) from error
     if not bool(torch.isfinite(output).all()):
         raise TuneError(
             f"the output of the model at {spelled(size)} is not finite before the first step: mend its init"
@@ -114,9 +117,11 @@ def _loss(job: Job, channel: int, output: Tensor, y: Tensor, data: Dataset, size
             raise TuneError(
                 f"the targets run from {low} to {high}, and the output at {spelled(size)} has {classes} classes: the "
                 f"cross entropy takes 0 to {classes - 1} (and -100, which it leaves out)"
+                + ("; for one logit give real targets as (examples, 1), and the loss that reads them" * (classes == 1))
             )
     from_own = job.loss is not None
     try:
+        torch.manual_seed(0)  # a loss that draws its own noise is told from another training all the same
         loss = job.loss(output, y) if job.loss is not None else job.objective(data)(output.movedim(channel, -1), y)
     except Exception as error:
         raise TuneError(

@@ -99,13 +99,19 @@ class Recipe:
 
     @property
     def groups(self) -> tuple[Mapping[str, Any], ...]:
-        """One row for each pattern of parameter names: what its parameters start from and are trained with."""
+        """One row for each pattern of parameter names: what its parameters start from and are trained with.
+
+        `*` stands for layer numbers where all of them agree; where they do not, each name has its own row.
+        """
         given = self._given()
-        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for setting in self.plan.settings:
-            row = _row(setting, given, self.plan.optimizer_name)
-            key = (template(setting.name), *row.values())
-            rows.setdefault(key, {"pattern": key[0], "parameters": 0, **row})["parameters"] += 1
+        found = [(setting.name, _row(setting, given, self.plan.optimizer_name)) for setting in self.plan.settings]
+        kinds: dict[str, set[tuple[Any, ...]]] = {}
+        for name, row in found:
+            kinds.setdefault(template(name), set()).add(tuple(row.values()))
+        rows: dict[str, dict[str, Any]] = {}
+        for name, row in found:
+            pattern = template(name) if len(kinds[template(name)]) == 1 else name
+            rows.setdefault(pattern, {"pattern": pattern, "parameters": 0, **row})["parameters"] += 1
         return tuple(rows.values())
 
     def __str__(self) -> str:

@@ -62,5 +62,5 @@ def held(optimizer: str, given: Mapping[str, Any], tuned: Collection[str]) -> di
 
 
 def _near(word: str, words: Collection[str]) -> str:
-    near = get_close_matches(word, list(words), n=1)
+    near = get_close_matches(word.lower(), list(words), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -11,6 +11,7 @@ from torch import nn
 from isoscale._plan import Plan, PlanError, plan
 from isoscale._plan.sizes import build_light
 from isoscale._tune.errors import TuneError
+from isoscale._tune.job import first_tensor
 
 Build = Callable[..., nn.Module]
 Size = Mapping[str, Any]
@@ -73,7 +74,7 @@ def _same(build: Build, base: Size, other: Size, inputs: Any) -> bool:
             outputs = []
             for size in (base, other):
                 torch.manual_seed(0)
-                outputs.append(build(**size).eval()(*inputs))
+                outputs.append(first_tensor(build(**size).eval()(*inputs)))
     except Exception:
         return False
     return torch.equal(*outputs)

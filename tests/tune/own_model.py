@@ -59,8 +59,37 @@ class Tuple(Net):
         return super().forward(x), None
 
 
+class Dict(Net):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"hidden": x, "logits": super().forward(x)}
+
+
+class Text(Net):
+    def forward(self, x: torch.Tensor) -> str:  # type: ignore[override]
+        return "logits"
+
+
 def tuple_out(width: int, depth: int) -> nn.Module:
     return Tuple(width, depth)
+
+
+def dict_out(width: int, depth: int) -> nn.Module:
+    return Dict(width, depth)
+
+
+def text_out(width: int, depth: int) -> nn.Module:
+    return Text(width, depth)
+
+
+def two_embeddings(width: int, depth: int) -> nn.Module:
+    """Two layers in one list that are not alike: a pattern of their names would mean both."""
+    net = Net(width, depth)
+    net.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))  # type: ignore[assignment]
+    return net
+
+
+def noisy_loss(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(output + torch.randn_like(output), y)
 
 
 def bad_init(width: int, depth: int) -> nn.Module:

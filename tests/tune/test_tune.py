@@ -10,6 +10,7 @@ import torch
 
 import isoscale
 from isoscale._records.records import Records
+from isoscale._tune.recipe import Tuned
 
 BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 4}
 
@@ -170,3 +171,13 @@ def test_a_changed_loss_is_another_training_in_the_same_store(whole: Any, tmp_pa
     other = tuned(folder, data=own_model.data, budget=1, steps=5)
     assert len(Records.from_store(folder / "tune.sqlite")) > count
     assert other.recipe.data["sha256"] != found.recipe.data["sha256"]
+
+
+def test_a_pattern_of_the_recipe_never_means_two_different_layers() -> None:
+    plan = isoscale.plan(own_model.two_embeddings, BASE, TARGET, inputs=torch.randn(2, 8))
+    recipe = isoscale.Recipe(
+        plan, "transfers", "", {"lr": Tuned(0.01, None, None, "")}, {"beta1": 0.9, "beta2": 0.99}, {}
+    )
+    patterns = [row["pattern"] for row in recipe.groups]
+    assert len(set(patterns)) == len(patterns)
+    assert {"head.0.weight", "head.2.weight", "blocks.*.up.weight"} <= set(patterns)

@@ -1,5 +1,6 @@
 """Everything a user gets wrong is told in a sentence, before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 import isoscale
 from isoscale._records.store import Store
 from isoscale._tune import TuneError
+from isoscale._tune.checking import check, headline
 from isoscale._tune.data import dataset
+from isoscale._tune.job import planned
 from isoscale._tune.preflight import preflight
-from isoscale._tune.sizes import Keys, check_second, second_size
+from isoscale._tune.sizes import Keys, check_second, keys_of, second_size
 from isoscale._tune.tune import Job
 
 BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 4}
@@ -31,7 +34,7 @@ def tune(folder: Path, **changes: Any) -> Any:
         ({"build": own_model.fixed_width}, "ignores width.*same parameters"),
         ({"build": own_model.no_module}, "returns a str, not a torch.nn.Module"),
         ({"build": own_model.only_width}, "cannot be called.*depth"),
-        ({"build": own_model.tuple_out}, "returns a tuple, not a tensor"),
+        ({"build": own_model.text_out}, "returns a str, not a tensor"),
         ({"build": own_model.bad_init}, "not finite before"),
         ({"build": own_model.frozen}, "no parameter to train"),
         ({"loss": own_model.vector_loss}, r"a tensor \(8,\), not one number"),
@@ -42,7 +45,7 @@ def tune(folder: Path, **changes: Any) -> Any:
         ({"data": own_model.column_targets}, "broadcast without a word"),
         ({"data": own_model.needs_arguments}, "called without arguments"),
         ({"data": own_model.dict_batches}, "a dict of x, y, not a pair"),
-        ({"data": "nowhere.npz"}, "nowhere.npz"),
+        ({"data": "nowhere.csv"}, "nowhere.csv.*a function of yours, my.py:data"),
         ({"data": 3}, "no pair of examples and targets"),
         ({"target": {"width": 8, "depth": 4}}, "smaller than the base"),
         ({"target": {"width": 64}}, "different keys"),
@@ -57,6 +60,7 @@ def tune(folder: Path, **changes: Any) -> Any:
         ({"settings": {"lr": 0.9}}, "not a setting"),
         ({"settings": {"eps": 1e-6}, "hyperparameters": ("lr", "eps")}, "tuned and held"),
         ({"start": {"lr": -1.0}}, "positive number"),
+        ({"optimizer": "AdamW"}, "did you mean 'adamw'"),
         ({"optimizer": "adamv"}, "no optimizer 'adamv'; did you mean 'adam"),
         ({"rule": "depth_mupp"}, "depth_mup"),
         ({"schedule": "cosin"}, "schedule='cosin'"),
@@ -79,6 +83,45 @@ def test_the_example_itself_is_fine(tmp_path: Path) -> None:
     assert found.channel == -1
     assert not found.warnings
     assert preflight(job, 64) == found
+
+
+def test_a_loss_that_draws_noise_is_the_same_training_each_time(tmp_path: Path) -> None:
+    job = Job(own_model.build, own_model.data, own_model.noisy_loss, tuple(BASE.items()), "depth_mup", "adamw")
+    first = preflight(job, 64)
+    torch.rand(3)
+    state = torch.get_rng_state()
+    assert preflight(job, 64) == first
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_one_logit_is_told_how_to_be_trained(tmp_path: Path) -> None:
+    def build(width: int) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.Linear(width, 1))
+
+    job = Job(build, dataset((torch.randn(20, 3), torch.arange(20) % 2)), None, (("width", 3),), "sp", "adamw")
+    with pytest.raises(TuneError, match="for one logit give real targets"):
+        preflight(job, 4)
+
+
+@pytest.mark.parametrize("build", [own_model.tuple_out, own_model.dict_out])
+def test_the_first_of_several_outputs_is_trained_on(build: Any) -> None:
+    """As language models have it: (logits, loss), or a dict with logits."""
+    data = dataset(own_model.data)
+    runs = []
+    for each in (own_model.build, build):
+        job = Job(each, data, None, tuple(BASE.items()), "depth_mup", "adamw")
+        assert keys_of(each, BASE, TARGET, (data.x_train[:2],), planned(job, tuple(TARGET.items()))).depth == ("depth",)
+        config = {"width": 16, "depth": 2, "base_width": 16, "base_depth": 2, "size": list(BASE.items()), "seed": 0}
+        runs.append(job([{**config, "lr": 0.01, "steps": 5, "batch_size": 16, "optimizer": "adamw"}])[0])
+    assert runs[0].metrics == runs[1].metrics
+
+
+def test_a_headline_names_what_failed_and_not_what_is_only_shown() -> None:
+    job = Job(own_model.build, own_model.data, None, tuple(BASE.items()), "sp", "adamw")
+    found = check(job, Keys(("width",), ()), BASE)
+    shown = replace(found, lines=(replace(found.lines[0], outcome="SHOWN"), *found.lines))
+    assert headline(shown) == headline(found)
+    assert "SHOWN" not in headline(shown)
 
 
 def test_classes_may_stand_where_torch_has_them() -> None:
