@@ -138,6 +138,8 @@ def test_unknown_and_refused_names_say_what_to_do() -> None:
         get_rule("depht_mup")
     with pytest.raises(UnknownName, match="did you mean 'adamw'"):
         get_rule("mup").entry("hidden", False, "adamww")
+    with pytest.raises(UnknownName, match="did you mean 'adamw'"):
+        get_rule("mup").entry("hidden", False, "AdamW")
     for name in ("radam", "adadelta", "lbfgs", "rprop"):
         with pytest.raises(UnknownName, match=f"{name}.*is refused: "):
             get_rule("mup").entry("hidden", False, name)

@@ -44,7 +44,7 @@ def _is_table(value: Any) -> bool:
 
 def _key(key: str) -> str:
     bare = key and all(each.isascii() and (each.isalnum() or each in "_-") for each in key)
-    return key if bare else _text(key)
+    return key if bare else json.dumps(key, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -62,5 +62,6 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A basic string: JSON's escapes are TOML's, but for DEL; of several lines where the text has them, to be read."""
+    lines = [json.dumps(each, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f") for each in text.split("\n")]
+    return '"' + lines[0] + '"' if len(lines) == 1 else '"""\n' + "\n".join(lines) + '"""'

@@ -102,9 +102,29 @@ def test_too_little_to_tell_exits_with_2(my: str) -> None:
 
 @pytest.mark.parametrize(
     ("place", "message"),
-    [("absent.py:build", "name a file"), ("{my}:buidl", "it has torch"), ("residual_mpl", "did you mean")],
+    [
+        ("absent.py:build", "name a file"),
+        ("{my}:buidl", "did you mean 'build'?; it has Block, build"),
+        ("residual_mpl", "did you mean"),
+    ],
 )
 def test_a_model_that_is_not_there_is_told(my: str, place: str, message: str) -> None:
     result = isoscale("plan", place.format(my=my), "--base", "d_model=4", "--target", "d_model=8")
     assert result.exit_code != 0
     assert message in str(result.exception)
+
+
+def test_keys_are_asked_for_as_the_command_line_writes_them(my: str) -> None:
+    sizes = ("--base", "d_model=64,layers=2", "--inputs", f"{my}:batch")
+    unnamed = isoscale("check", f"{my}:build", *sizes, "--widths", "64,128,256")
+    assert "--widths d_model=64,128,256" in str(unnamed.exception)
+    shown = isoscale("check", f"{my}:build", *sizes, "--depths", "layers=2,4,8", "--steps", "1", "--seeds", "2")
+    assert "more lines: check.table(), --all" in shown.output
+
+
+def test_a_builder_that_hands_an_argument_on_is_told_which_it_refuses(my: str) -> None:
+    Path(my).write_text(MY + "def handed_on(**config):\n    return build(**config)\n")
+    sizes = ("--base", "d_model=8,layers=2,vocab=3", "--target", "d_model=16,layers=2,vocab=3")
+    told = isoscale("plan", f"{my}:handed_on", *sizes, "--inputs", f"{my}:batch")
+    assert isinstance(told.exception, ValueError)
+    assert "cannot be called with d_model=8, layers=2, vocab=3" in str(told.exception)

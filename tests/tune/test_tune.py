@@ -1,6 +1,7 @@
 """isoscale.tune on a small model of a user's: the verdict, the recipe, its files, and that a break changes nothing."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import isoscale
 from isoscale._records.records import Records
 from isoscale._tune.recipe import Tuned
+from isoscale._tune.toml import dumps
 
 BASE, TARGET = {"width": 16, "depth": 2}, {"width": 64, "depth": 4}
 
@@ -181,3 +183,10 @@ def test_a_pattern_of_the_recipe_never_means_two_different_layers() -> None:
     patterns = [row["pattern"] for row in recipe.groups]
     assert len(set(patterns)) == len(patterns)
     assert {"head.0.weight", "head.2.weight", "blocks.*.up.weight"} <= set(patterns)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\n", 'x\r\n\ty """ \\ z\n', "one line \x7f", "\n\x00\x85"])
+def test_a_text_of_several_lines_is_written_as_such_and_read_back(text: str) -> None:
+    written = dumps({"key": text, "list": [text], text: 1})
+    assert tomllib.loads(written) == {"key": text, "list": [text], text: 1}
+    assert written.startswith('key = """\n') == ("\n" in text)
