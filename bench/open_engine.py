@@ -221,7 +221,8 @@ def kept(key: str, make: Callable[[], Any]) -> Any:
     """make()'s answer, out of the store where it has been made before."""
     store = json.loads(STORE.read_text()) if STORE.exists() else {}
     if key not in store:
-        store[key] = make()
+        made = make()
+        store = (json.loads(STORE.read_text()) if STORE.exists() else {}) | {key: made}
         fresh = STORE.with_suffix(".new")
         fresh.write_text(json.dumps(store))
         fresh.replace(STORE)

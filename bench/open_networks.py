@@ -120,17 +120,22 @@ class PreLN(nn.Module):
 class Blocks(nn.Module):
     """`blocks` blocks of `each` branches; one weight a branch: h <- h + W relu(h).
 
-    parallel: a block's functions read the same stream and are summed before they are added to it, one branch.
+    parallel: a block's functions read the same stream and are summed before they are added to it, one branch. scale:
+    of the weights in branches. Shows the stream's first and last state.
     """
 
-    def __init__(self, width: int, blocks: int, each: int, parallel: bool = False) -> None:
+    def __init__(self, width: int, blocks: int, each: int, parallel: bool = False, scale: float = 1.0) -> None:
         super().__init__()
         self.parallel = parallel
         self.stem, self.readout = linear(64, width), linear(width, 10)
         self.blocks = nn.ModuleList(nn.ModuleList(linear(width, width) for _ in range(each)) for _ in range(blocks))
+        for weight in self.blocks.parameters():
+            nn.init.normal_(weight, std=scale * width**-0.5)
 
     def forward(self, x: Tensor, seen: list[Tensor] | None = None) -> Tensor:
         h = self.stem(x.flatten(1))
+        if seen is not None:
+            seen.append(h)
         for block in self.blocks:
             if self.parallel:
                 first, *rest = (branch(F.relu(h)) for branch in block)

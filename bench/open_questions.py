@@ -68,7 +68,7 @@ def attention() -> dict[str, Any]:
 
 def tied() -> dict[str, Any]:
     """One weight, embedding and readout: the readout's 1/n on the final norm's gain and bias, left out, or untied."""
-    widths, data = (32, 64, 128, 256), load("text")
+    widths, data = (32, 64, 128, 256, 512), load("text")
     rows = data.x_train[::4, :2].clone()
     vocabulary = data.outputs
     task = Task(rows, data.x_train[::4, 2].clone(), batch=64, steps=60)
@@ -244,9 +244,9 @@ def counting() -> dict[str, Any]:
         streams = []
         for made in plans.values():
             run = trained(made, Blocks, task, fixed(-6.0))
-            streams.append(rms(run.seen(run.before, task.x[:256])[0]))
+            streams.append(rms(run.seen(run.before, task.x[:256])[-1]))
         found[name] = {"stream at the start": exponent(inside_block, streams)}
-        found[name]["lr"] = swept(f"counting {name}", "depth", plans, Blocks, task, grid, seeds=RUNS)
+        found[name]["lr"] = swept(f"counting {name}", "depth", plans, Blocks, task, grid, seeds=2 * RUNS)
     found["towers"] = towers(task)
     found["transformer"] = transformer()
     found["one add"] = one_add(task)
@@ -264,16 +264,23 @@ def transformer() -> dict[str, Any]:
 
 
 def one_add(task: Task) -> dict[str, Any]:
-    """The stream at the start from 4 to 16 functions, l^-1/2 by the adds: two adds a block, or one of their sum."""
-    base, found = {"width": 32, "blocks": 2, "each": 2, "parallel": False}, {}
-    for name, start, end in (("two adds at both", False, False), ("one add at both", True, True),
-                             ("two adds; then one", False, True)):  # fmt: skip
+    """The growth log(|end|^2 / |start|^2) of the stream as 4 functions become 16: two adds a block, or one of both."""
+    base = {"width": 64, "blocks": 2, "each": 2, "parallel": False}
+    build = partial(Blocks, scale=0.5)
+    found: dict[str, Any] = {}
+    for name, start, end in (
+        ("two adds at both", False, False),
+        ("one add at both", True, True),
+        ("two adds; then one", False, True),
+    ):
         ends = (base | {"parallel": start}, base | {"blocks": 8, "parallel": end})
-        made = plan(Blocks, *ends, inputs=task.x[:4])
-        small = plan(Blocks, ends[0], ends[0], inputs=task.x[:4])
-        runs = [trained(each, Blocks, replace(task, steps=0), fixed(-6.0)) for each in (small, made)]
-        sizes = [rms(run.seen(run.before, task.x[:256])[0]) for run in runs]
-        found[name] = {"depth": list(*made.depths.values())} | exponent((1, 2), sizes)
+        growth = []
+        for target in ends:
+            run = trained(plan(build, ends[0], target, inputs=task.x[:4]), build, replace(task, steps=0), fixed(-6.0))
+            first, last = (rms(h) for h in run.seen(run.before, task.x[:256]))
+            growth.append([2 * math.log(b / a) for a, b in zip(first, last)])
+        made = plan(build, *ends, inputs=task.x[:4])
+        found[name] = {"depth": list(*made.depths.values())} | exponent((1, 2), growth)
     return found
 
 
