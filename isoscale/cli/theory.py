@@ -72,7 +72,7 @@ def _shape(text: str | None) -> tuple[int, int, int] | None:
 
 
 def reproduce(
-    paper: str = typer.Argument(help="A paper's key, e.g. bordelon2024."),
+    paper: str = typer.Argument(help="bordelon2024, chizat2025, or neighbours."),
     figure: str = typer.Argument(None, help="One figure, e.g. fig5; all of them without it."),
     preset: str = typer.Option("cpu", help="cpu takes minutes; full is the paper's size."),
     folder: Path = typer.Option(Path("figures"), help="Where facts (JSON) and pictures (PNG) go."),
@@ -84,12 +84,13 @@ def reproduce(
     """Make a paper's figures again: the facts as JSON, the pictures as PNG."""
     if find_spec("matplotlib") is None:
         raise ValueError("the pictures need matplotlib: pip install 'isoscale[papers]'")
-    papers = import_module("papers")
+    package = "isoscale_papers" if find_spec("isoscale_papers") else "papers"  # as installed, or in a checkout
+    papers = import_module(package)
     known = sorted(path.name for path in Path(papers.__path__[0]).iterdir() if (path / "__init__.py").exists())
     if paper not in known:
         raise ValueError(f"no paper {paper!r}; there are {', '.join(known)}")
-    figures = import_module(f"papers.{paper}").FIGURES
-    records = import_module(f"papers.{paper}.record")
+    figures = import_module(f"{package}.{paper}").FIGURES
+    records = import_module(f"{package}.{paper}.record")
     if figure is not None and figure not in figures:
         raise ValueError(f"{paper} has no {figure!r}; there are {', '.join(figures)}")
     folder.mkdir(parents=True, exist_ok=True)

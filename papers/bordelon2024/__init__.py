@@ -9,7 +9,7 @@ interrupted figure goes on and figures share runs) and `workers`.
 from collections.abc import Mapping
 from types import ModuleType
 
-from papers.bordelon2024 import deeper, fig1, fig1b, fig2, fig3, fig4, fig5, fig6, fig7, figB3, figM1, longer
+from . import deeper, fig1, fig1b, fig2, fig3, fig4, fig5, fig6, fig7, figB3, figM1, longer
 
 FIGURES: Mapping[str, ModuleType] = {
     "fig1": fig1,

@@ -13,10 +13,11 @@ import numpy as np
 from scipy import stats
 
 from isoscale import Records
-from papers.bordelon2024 import longer
-from papers.bordelon2024.campaign import Place, Progress
-from papers.bordelon2024.finding import Finding, sign
-from papers.bordelon2024.ink import MARKERS, NAMES, plain_losses, shade, size_ticks
+
+from . import longer
+from .campaign import Place, Progress
+from .finding import Finding, sign
+from .ink import MARKERS, NAMES, plain_losses, shade, size_ticks
 
 RULES = longer.RULES
 PRESETS = longer.PRESETS

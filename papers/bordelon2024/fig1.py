@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, Size, configurations, cross, judged, powers
-from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import along, curve_panels
+from .campaign import Curve, Drift, Place, Progress, Size, configurations, cross, judged, powers
+from .finding import Finding, moves, of, stays
+from .ink import along, curve_panels
 
 RULES = ("sp", "mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}

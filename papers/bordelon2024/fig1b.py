@@ -16,10 +16,11 @@ import numpy as np
 from scipy import stats
 
 from isoscale import Records
-from papers.bordelon2024 import fig1
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, judged
-from papers.bordelon2024.finding import Finding, Outcome, sign
-from papers.bordelon2024.ink import MARKERS, along, curve_panel, room_below, said, shade, size_ticks
+
+from . import fig1
+from .campaign import Curve, Drift, Place, Progress, judged
+from .finding import Finding, Outcome, sign
+from .ink import MARKERS, along, curve_panel, room_below, said, shade, size_ticks
 
 PRESETS = fig1.PRESETS
 DEEP, SHALLOW, SCALED = "sp, mup matched at the largest", "sp, mup matched at the smallest", "depth_mup"

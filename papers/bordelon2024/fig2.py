@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
-from papers.bordelon2024.deeper import Tuned, tuned
-from papers.bordelon2024.finding import Finding, moves, of, sign, stays
-from papers.bordelon2024.ink import MARKERS, curve_panels, plain_losses, shade, size_ticks
+from .campaign import Curve, Drift, Place, Progress, configurations, judged, powers
+from .deeper import Tuned, tuned
+from .finding import Finding, moves, of, sign, stays
+from .ink import MARKERS, curve_panels, plain_losses, shade, size_ticks
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "pool": 4}

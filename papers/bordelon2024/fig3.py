@@ -14,9 +14,10 @@ import numpy as np
 from scipy import stats
 
 from isoscale import Records
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, Size, configurations, cross, judged, powers
-from papers.bordelon2024.finding import Finding, Outcome, moves, stays
-from papers.bordelon2024.ink import LETTER, MARKERS, along, curve_panel, room_below, said, shade
+
+from .campaign import Curve, Drift, Place, Progress, Size, configurations, cross, judged, powers
+from .finding import Finding, Outcome, moves, stays
+from .ink import LETTER, MARKERS, along, curve_panel, room_below, said, shade
 
 SCHEDULES = ("constant", "linear", "cosine")
 CONTROL = "cosine without 1/sqrt(L)"

@@ -16,9 +16,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from isoscale import Records
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, cross, judged, powers
-from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import LETTER, along, curve_panel, room_below, said
+
+from .campaign import Curve, Drift, Place, Progress, configurations, cross, judged, powers
+from .finding import Finding, moves, of, stays
+from .ink import LETTER, along, curve_panel, room_below, said
 
 RULES = ("mup", "depth_mup")
 TABLE = ("momentum", "gamma0", "weight_decay")

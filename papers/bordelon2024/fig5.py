@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from isoscale.theory.dmft import Problem, Sampling, sample_networks, solve_linear, train_networks
-from papers.bordelon2024.limit import (
+
+from .limit import (
     COLOURS,
     MARKS,
     Slope,

@@ -12,7 +12,8 @@ from typing import Any
 from numpy.random import Generator
 
 from isoscale.theory.dmft import Problem, Sampling, lazy_limit, solve_limit, solve_linear, solve_linear_deep
-from papers.bordelon2024.limit import (
+
+from .limit import (
     COLOURS,
     MARKS,
     Slope,

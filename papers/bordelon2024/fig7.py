@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from isoscale.theory.dmft import Problem, lazy_limit, solve_linear, train_networks
-from papers.bordelon2024.limit import (
+
+from .limit import (
     COLOURS,
     Slope,
     guide,

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from isoscale import Records, Verdict, judge
-from papers.bordelon2024.campaign import Curve, Place, Progress, Size, configurations, curves, powers
-from papers.bordelon2024.finding import Finding, Outcome
-from papers.bordelon2024.ink import MARKERS, room_below, shade
+
+from .campaign import Curve, Place, Progress, Size, configurations, curves, powers
+from .finding import Finding, Outcome
+from .ink import MARKERS, room_below, shade
 
 SAME = 0.5  # octaves between optima that are called the same
 LITTLE = 5.0  # percent of the loss

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from isoscale.theory.dmft import Problem, Sampling, best_rate, sample_networks, solve_linear, solve_linear_deep
-from papers.bordelon2024.limit import Slope, guide, log_errors, panels, size_axis, slope_of, task
+
+from .limit import Slope, guide, log_errors, panels, size_axis, slope_of, task
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"depths": (2, 4, 8), "exact": (4, 8, 16), "steps": 4, "sampling": (64, 4), "step": 1.0, "low": -8.0},

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from papers.bordelon2024.campaign import Drift
+from .campaign import Drift
 
 Outcome = Literal["holds", "does not hold", "cannot tell"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from types import NoneType
 from typing import Any
 
-from papers.bordelon2024.campaign import Curve, Drift
+from .campaign import Curve, Drift
 
 MARKERS = "osD^vPX*"
 LETTER = {"depth": "L", "width": "N"}

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from isoscale import Records
-from papers.bordelon2024 import figB3
-from papers.bordelon2024.campaign import Curve, Drift, Place, Progress, configurations, judged, powers
-from papers.bordelon2024.finding import Finding, moves, of, stays
-from papers.bordelon2024.ink import MARKERS, NAMES, shade, size_ticks
+
+from . import figB3
+from .campaign import Curve, Drift, Place, Progress, configurations, judged, powers
+from .finding import Finding, moves, of, stays
+from .ink import MARKERS, NAMES, shade, size_ticks
 
 RULES = ("mup", "depth_mup")
 _CPU = {"momentum": 0.9, "schedule": "cosine", "evaluations": 1, "beta": 0.5}

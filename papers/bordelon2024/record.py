@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from papers.facts import Golden, from_json, to_json
+from ..facts import Golden, from_json, to_json
 
 __all__ = ["GOLDEN", "from_json", "golden", "record", "to_json"]
 

@@ -8,6 +8,6 @@ project's (docs/theory/mean_ode.md), so exponents are comparable and constants a
 from collections.abc import Mapping
 from types import ModuleType
 
-from papers.chizat2025 import fig1, fig2, fig3, fig4, fig5
+from . import fig1, fig2, fig3, fig4, fig5
 
 FIGURES: Mapping[str, ModuleType] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4, "fig5": fig5}
