@@ -159,7 +159,7 @@ class Finder:
             kinds = len({self.branch_place(add) for add in chain.adds})
             base = self.context.base_depth.get(name, chain.depth)
             for share in shares(max(1, min(base, chain.depth) // kinds)):
-                add = chain.adds[max(0, round(share * chain.depth) - 1)]
+                add = chain.adds[max(0, round(share * len(chain.adds)) - 1)]
                 yield self.output(add.node, replace(whole, place=f"after {share} of the branches{where}"))
             for add in chain.adds:
                 branch = Quantity("branch", "init", self.branch_place(add), stream=name, deepens=deepens)
@@ -178,7 +178,7 @@ class Finder:
         return graph.names(graph.parametric[add.branch] & ~graph.parametric[add.stream])
 
     def branch_place(self, add: Add) -> str:
-        tails = self.analysis.tails[add.node].parameters
+        tails = self.analysis.tails[add].parameters
         if tails:
             return template(tails[0].rpartition(".")[0] or tails[0])
         return template(self.analysis.branch_name(add))

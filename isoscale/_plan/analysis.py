@@ -50,8 +50,8 @@ class Analysis:
     @cached_property
     def stream_of(self) -> dict[int, str]:
         """Name of the chain by position in `adds`."""
-        names = {add.node: chain.name for chain in self.chains for add in chain.adds}
-        return {position: names[add.node] for position, add in enumerate(self.adds)}
+        names = {add: chain.name for chain in self.chains for add in chain.adds}
+        return {position: names[add] for position, add in enumerate(self.adds)}
 
     @cached_property
     def uses(self) -> Mapping[str, tuple[Use, ...]]:
@@ -61,27 +61,31 @@ class Analysis:
     def reached(self) -> list[int]:
         return reach(self.graph, self.adds)
 
+    @cached_property
+    def nodes(self) -> frozenset[int]:
+        """The nodes of the adds."""
+        return frozenset(add.node for add in self.adds)
+
     def place(self, use: Use) -> Place:
         mask = self.reached[use.node]
-        adds = {add.node: position for position, add in enumerate(self.adds)}
-        if use.node in adds:  # a parameter added to the stream by the residual add itself
+        if use.node in self.nodes:  # a parameter added to the stream by the residual add itself
             return Place((), True, False)
         return Place(tuple(bits(mask >> 2)), bool(mask & STREAM_BIT), bool(mask & OUTPUT_BIT))
 
     @cached_property
-    def tails(self) -> dict[int, Fold]:
-        """The fold of each branch, by the node of its add.
+    def tails(self) -> dict[Add, Fold]:
+        """The fold of each branch, by its add.
 
         Branches of one stream are folded together, and so are streams whose branches run the same weights (one encoder
         for two views): a weight carries one factor, wherever it runs.
         """
-        found: dict[int, Fold] = {}
+        found: dict[Add, Fold] = {}
         barrier = [add.node for add in self.adds]
         for group in self.sharing:
             adds = [add for chain in group for add in chain.adds]
             sites = [Site(add.node, add.branch_name, add.branch, self.branch_name(add)) for add in adds]
             for add, fold in zip(adds, fold_sites(self.graph, sites, barrier, {})):
-                found[add.node] = fold
+                found[add] = fold
         return found
 
     @cached_property
@@ -100,9 +104,9 @@ class Analysis:
 
     def branch_name(self, add: Add) -> str:
         """The module of the add, with a number where it holds several."""
-        same = [other.node for other in self.adds if other.module == add.module]
+        same = [other for other in self.adds if other.module == add.module]
         name = add.module or "the model itself"
-        return name if len(same) == 1 else f"{name} (branch {same.index(add.node) + 1} of {len(same)})"
+        return name if len(same) == 1 else f"{name} (branch {same.index(add) + 1} of {len(same)})"
 
     def hook(self, add: Add) -> str | None:
         """A module whose output is the branch and goes nowhere else, in every one of its calls."""

@@ -8,6 +8,7 @@ from isoscale._plan.graph import Graph, Node, Ref, references
 from isoscale._plan.ops import carries, linear_path, spread
 from isoscale._plan.signals import signals
 from isoscale._plan.streams import Add, Residuals, bits, chains, template
+from isoscale._plan.sums import with_first_terms
 
 MOST_ROUNDS = 4
 ADDS = {
@@ -53,7 +54,7 @@ def find_residuals(graph: Graph) -> Residuals:
         if not before:
             break
         told.update(before)
-    return Residuals(tuple(adds), chains(graph, adds), tuple(merges))
+    return Residuals(tuple(adds), with_first_terms(graph, chains(graph, adds)), tuple(merges))
 
 
 def search(state: Search) -> tuple[list[Add], list[int]]:

@@ -1,17 +1,19 @@
 """Two sizes side by side: which streams deepen, and what must not multiply with depth."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from isoscale._plan.analysis import Analysis
 from isoscale._plan.facts import StructureError
-from isoscale._plan.graph import Node
+from isoscale._plan.graph import Graph, Node
 from isoscale._plan.ops import HOMOGENEOUS, LINEAR, NORMS
 from isoscale._plan.roles import Use
 from isoscale._plan.sizes import Traced
-from isoscale._plan.streams import Add, Chain, breaks, template
+from isoscale._plan.streams import Add, Chain, breaks, kind_of_place, template
+from isoscale._plan.sums import last_op
 
+Kind = tuple[str, str, str]
 Depths = dict[str, tuple[int, int]]
 """Depth of each chain by name: (base, target)."""
 
@@ -84,15 +86,20 @@ def held_by_few(traced: Traced, name: str, base_depth: int) -> bool:
     """
     chain = next(chain for chain in traced.residuals.chains if chain.name == name)
     holders = {other.enclosing for other in traced.residuals.chains}
-    of_kind = dict(zip((add.node for add in chain.adds), kinds(chain)))
+    of_kind = {add.node: kind for add, kind in zip(chain.adds, kinds(chain))}
     outer = {of_kind[add.node] for add in chain.adds if add.node in holders}
     count = sum(kind in outer for kind in of_kind.values())
     return count <= base_depth and count < chain.depth
 
 
 def kinds(chain: Chain) -> list[str]:
-    """Where each add of a chain is, numbers taken out: stages and blocks are of one kind, a pooling head of another."""
-    return [re.sub(r"\d+", "*", add.module) for add in chain.adds]
+    """Where each add of a chain is, numbers taken out."""
+    return [kind_of_place(add.module) for add in chain.adds]
+
+
+def layer_kinds(graph: Graph, chain: Chain) -> list[str]:
+    """Where each add of a chain is, or what its branch ends with if the model itself adds it."""
+    return [kind_of_place(add.module) or last_op(graph, add.branch)[1] for add in chain.adds]
 
 
 def split_fixed(chain: Chain, other: Chain) -> tuple[list[bool], list[bool]]:
@@ -106,8 +113,33 @@ def split_fixed(chain: Chain, other: Chain) -> tuple[list[bool], list[bool]]:
     return [kind in fixed for kind in after], [kind in fixed for kind in before]
 
 
-def part_of(chain: Chain, chosen: list[bool], name: str) -> Chain:
-    return Chain(tuple(add for add, keep in zip(chain.adds, chosen) if keep), chain.enclosing, name)
+def segments(places: Sequence[str]) -> list[frozenset[str]]:
+    """Kinds of adds in groups that follow one another without mixing: an encoder's, then a decoder's."""
+    found: list[tuple[int, set[str]]] = []  # the last place of each group, and its kinds
+    for position, kind in enumerate(places):
+        if any(kind in group for _, group in found):
+            continue
+        last, group = max(p for p, other in enumerate(places) if other == kind), {kind}
+        while found and found[-1][0] > position:
+            end, more = found.pop()
+            last, group = max(last, end), group | more
+        found.append((last, group))
+    return [frozenset(group) for _, group in found]
+
+
+def parts(chain: Chain, target: Graph, other: Chain, base: Graph) -> list[tuple[list[bool], list[bool]]]:
+    """How a deepening chain and the base's fall into parts that deepen by different factors; else one part."""
+    after, before = layer_kinds(target, chain), layer_kinds(base, other)
+    groups = segments(after)
+    found = [([kind in group for kind in after], [kind in group for kind in before]) for group in groups]
+    ratios = {Fraction(sum(big), max(1, sum(small))) for big, small in found}
+    if len(ratios) == 1 or groups != segments(before):
+        return [([True] * len(after), [True] * len(before))]
+    return found
+
+
+def part_of(chain: Chain, chosen: list[bool], name: str, unread: int = 0) -> Chain:
+    return Chain(tuple(add for add, keep in zip(chain.adds, chosen) if keep), chain.enclosing, name, unread)
 
 
 def same_chains(analysis_chains: tuple[Chain, ...], target: Traced, base: Traced) -> tuple[Chain, ...]:
@@ -146,15 +178,34 @@ def shared_by_all(base: Analysis, target: Analysis) -> frozenset[tuple[str, str]
     return frozenset(key for key, count in after.items() if key in before and count > before[key])
 
 
-def outside_uses(analysis: Analysis, shared: frozenset[tuple[str, str]]) -> Counter[tuple[str, str, str]]:
-    found: Counter[tuple[str, str, str]] = Counter()
+def outside_uses(analysis: Analysis, shared: frozenset[tuple[str, str]]) -> dict[Kind, list[Use]]:
+    """The uses outside of branches by kind: the parameter's name up to numbers, the op and the argument."""
+    found: dict[Kind, list[Use]] = {}
     for name, found_uses in analysis.uses.items():
         for use in found_uses:
-            if not inside(analysis, use, shared) and (
-                analysis.place(use).on_stream or not only_returned(analysis, use)
-            ):
-                found[(template(name), use.op, use.argument)] += 1
+            if not inside(analysis, use, shared):
+                found.setdefault((template(name), use.op, use.argument), []).append(use)
     return found
+
+
+def trunk(analysis: Analysis, found: dict[Kind, list[Use]], growing: set[Kind]) -> Counter[Kind]:
+    """How many of the uses of each kind are no heads of their own.
+
+    Heads that layers of the trunk still read (a stack of all blocks' outputs, fused by one layer) are none.
+    """
+    fixed = [use.node for kind, uses in found.items() if kind not in growing for use in uses]
+    ancestors = analysis.graph.ancestors
+    return Counter(
+        {
+            kind: sum(
+                analysis.place(use).on_stream
+                or not only_returned(analysis, use)
+                or any(node != use.node and ancestors[node] >> use.node & 1 for node in fixed)
+                for use in uses
+            )
+            for kind, uses in found.items()
+        }
+    )
 
 
 def only_returned(analysis: Analysis, use: Use) -> bool:
@@ -166,7 +217,9 @@ def only_returned(analysis: Analysis, use: Use) -> bool:
 
 def check_outside(base: Analysis, target: Analysis, shared: frozenset[tuple[str, str]]) -> None:
     """Refuse layers that multiply with depth without lying in a residual branch (norms on the stream apart)."""
-    before, after = outside_uses(base, shared), outside_uses(target, shared)
+    small, big = outside_uses(base, shared), outside_uses(target, shared)
+    growing = {kind for kind, uses in big.items() if len(uses) > len(small.get(kind, ()))}
+    before, after = trunk(base, small, growing), trunk(target, big, growing)
     more = [key for key, count in after.items() if count > before.get(key, 0) and key[1] not in NORMS]
     if not more:
         return

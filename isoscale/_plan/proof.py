@@ -99,18 +99,17 @@ def has_dtype(args: Any) -> bool:
 class Multiply(TorchDispatchMode):
     """Multiply operands of chosen ops, found by the order in which ops run; `ops` are the names they must have."""
 
-    def __init__(self, factors: Mapping[int, tuple[str, float]], ops: Sequence[str] | None = None) -> None:
+    def __init__(self, factors: Mapping[int, Sequence[tuple[str, float]]], ops: Sequence[str] | None = None) -> None:
         super().__init__()
         self.factors, self.count, self.ops = factors, 0, ops
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, args = dict(kwargs or {}), list(args)
-        chosen = self.factors.get(self.count)
+        chosen = self.factors.get(self.count, ())
         if self.ops is not None and (self.count >= len(self.ops) or func._schema.name != self.ops[self.count]):
             raise OtherOps(OTHER_OPS)
         self.count += 1
-        if chosen is not None:
-            name, factor = chosen
+        for name, factor in chosen:
             schema = func._schema.arguments
             if name not in [argument.name for argument in schema]:
                 raise OtherOps(OTHER_OPS)
@@ -211,11 +210,10 @@ def compare(
 ) -> tuple[float, float]:
     """Folded against explicit, and explicit against none, for factors within so many octaves of 1."""
     folded = fold_factors(plan, seed, spread)
-    operand = {
-        recorder.order[site.consumer]: (site.argument, factor)
-        for (site, fold), factor in zip(plan, folded)
-        if fold.refusal is None
-    }
+    operand: dict[int, list[tuple[str, float]]] = {}
+    for (site, fold), factor in zip(plan, folded):
+        if fold.refusal is None:
+            operand.setdefault(recorder.order[site.consumer], []).append((site.argument, factor))
     restore(model, state)
     plain = run(model, batch, {}, seed)
     restore(model, state)
@@ -274,7 +272,7 @@ def matches(name: str, structure: Structure) -> bool:
 
 
 def sites(analysis: Analysis) -> list[tuple[Site, Fold]]:
-    found = [(site_of(add, analysis), analysis.tails[add.node]) for add in analysis.adds]
+    found = [(site_of(add, analysis), analysis.tails[add]) for add in analysis.adds]
     barrier = [add.node for add in analysis.adds]
     for name, uses in analysis.uses.items():
         kinds = {use.kind for use in uses}
@@ -305,7 +303,7 @@ def fold_factors(plan: list[tuple[Site, Fold]], seed: int, spread: float = SPREA
 def run(
     model: nn.Module,
     batch: Inputs,
-    factors: Mapping[int, tuple[str, float]],
+    factors: Mapping[int, Sequence[tuple[str, float]]],
     seed: int,
     ops: Sequence[str] | None = None,
 ) -> list[Tensor]:

@@ -15,7 +15,8 @@ class Add:
     """A residual add: node `stream` goes on as it is, node `branch` is added to it.
 
     `fork` is where the branch left the stream. `carried`: the branch itself carries the stream too (a long skip, an
-    outer residual around inner ones). `projected`: the stream operand went through a projection shortcut.
+    outer residual around inner ones). `projected`: the stream operand went through a projection shortcut. `term`: the
+    branch is the first term of a sum whose terms do not read it, and `stream` the second: both operands are branches.
     """
 
     node: int
@@ -27,19 +28,24 @@ class Add:
     carried: bool
     projected: bool
     module: str
+    term: bool = False
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Residual adds of one stream at one level, in order. `enclosing` is the add whose branch they lie in."""
+    """Residual adds of one stream at one level, in order. `enclosing` is the add whose branch they lie in.
+
+    `unread` counts layers whose branch is left out since nothing reads the stream after it.
+    """
 
     adds: tuple[Add, ...]
     enclosing: int | None
     name: str
+    unread: int = 0
 
     @property
     def depth(self) -> int:
-        return len(self.adds)
+        return len(self.adds) + self.unread
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def enclosures(graph: Graph, adds: Sequence[Add], nearest: Sequence[int]) -> lis
     """For each add the first one whose branch holds it: all that it does goes into that branch, after the fork.
 
     The adds before it on its own stream must lie in the same branch or be those right before the fork: a second stream
-    that the branch reads on its way is none of the branch's own.
+    that the branch reads on its way is none of the branch's own, and neither is one that starts before the
+    fork of a projection.
     """
     anc = graph.ancestors
     found: list[int | None] = []
@@ -110,7 +117,8 @@ def enclosures(graph: Graph, adds: Sequence[Add], nearest: Sequence[int]) -> lis
         holder = None
         for position, outer in enumerate(adds):
             inside = anc[outer.branch] >> add.node & 1 and not anc[outer.stream] >> add.node & 1
-            if not inside or not anc[add.node] >> outer.fork & 1:
+            begins = add.stream if outer.projected and not before else add.node
+            if not inside or not anc[begins] >> outer.fork & 1:
                 continue
             if all(found[p] == position or nearest[outer.fork] >> p & 1 for p in before):
                 if position not in only:
@@ -152,24 +160,28 @@ def template(name: str) -> str:
     return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name)
 
 
+def kind_of_place(module: str) -> str:
+    """A module's name with all digits taken out: stages and blocks are of one kind, a pooling head of another."""
+    return re.sub(r"\d+", "*", module)
+
+
 def reach(graph: Graph, adds: Sequence[Add]) -> list[int]:
     """For each node what its influence meets first: the stream, the output, or branches (bit 2 + position).
 
     A node whose influence meets branches only acts inside them.
     """
-    by_node = {add.node: position for position, add in enumerate(adds)}
+    nodes = {add.node for add in adds}
+    branches = {(add.node, add.branch_name, add.branch): position for position, add in enumerate(adds)}
     masks = [0] * len(graph)
     returned = set(graph.outputs)
     for node in reversed(graph.nodes):
         mask = OUTPUT_BIT if node.index in returned else 0
         for consumer, argument in graph.consumers[node.index]:
-            position = by_node.get(consumer)
-            if position is None:
-                mask |= masks[consumer]
-            elif argument == adds[position].branch_name and adds[position].branch == node.index:
+            position = branches.get((consumer, argument, node.index))
+            if position is not None:
                 mask |= FIRST_BRANCH << position
             else:
-                mask |= STREAM_BIT
+                mask |= STREAM_BIT if consumer in nodes else masks[consumer]
         masks[node.index] = mask
     return masks
 

@@ -14,6 +14,7 @@ from isoscale._plan.compare import (
     check_outside,
     inside,
     part_of,
+    parts,
     same_chains,
     shared_by_all,
     split_fixed,
@@ -26,7 +27,7 @@ from isoscale._plan.heads import attentions, readouts
 from isoscale._plan.initial import clones, drawn, follows_depth
 from isoscale._plan.parameters import Assigned, assign, overrides, unused
 from isoscale._plan.sizes import Size, Traced, Tracer, depth_keys, described
-from isoscale._plan.streams import Chain, template
+from isoscale._plan.streams import Chain, stream_name, template
 from isoscale._plan.trace import Inputs
 
 __all__ = ["Attention", "Branch", "Parameter", "Refusal", "Role", "Stream", "Structure", "StructureError", "describe"]
@@ -176,7 +177,7 @@ def compare_sizes(tracer: Tracer, base: Size, thin: Size, target: Size) -> Sizes
         )
     depths = chain_depths(first, last)
     chosen = streams(last, depths)
-    rows = separated(chosen, same_chains(chosen, last, first), middle, last, depths)
+    rows = separated(chosen, same_chains(chosen, last, first), first, middle, last, depths)
     target_analysis = Analysis(last.graph, last.residuals, tuple(big for big, _, _ in rows))
     thin_analysis = Analysis(middle.graph, middle.residuals, tuple(thin for _, thin, _ in rows))
     base_analysis = Analysis(first.graph, first.residuals, tuple(small for _, _, found in rows for small in found))
@@ -191,6 +192,7 @@ Row = tuple[Chain, Chain, tuple[Chain, ...]]
 def separated(
     chosen: tuple[Chain, ...],
     small: tuple[Chain, ...],
+    first: Traced,
     middle: Traced,
     last: Traced,
     depths: dict[str, int],
@@ -203,18 +205,37 @@ def separated(
             rows.append((chain, thin, ()))
             continue
         other = small[[c for c in chosen if c.enclosing is None].index(chain)]
-        fixed, base_fixed = split_fixed(chain, other)
-        if chain.depth == depths[chain.name] or not any(fixed):
+        if chain.depth == depths[chain.name]:
             rows.append((chain, thin, (other,)))
             continue
+        fixed, base_fixed = split_fixed(chain, other)
         moving, base_moving = [not f for f in fixed], [not f for f in base_fixed]
-        name, rest = chain.name, f"{chain.name} (fixed)"
-        rows.append((part_of(chain, moving, name), part_of(thin, moving, name), (part_of(other, base_moving, name),)))
-        rows.append((part_of(chain, fixed, rest), part_of(thin, fixed, rest), (part_of(other, base_fixed, rest),)))
-        depths[name], depths[rest] = sum(base_moving), sum(base_fixed)
+        trio = (
+            part_of(chain, moving, chain.name, chain.unread),
+            part_of(thin, moving, chain.name, thin.unread),
+            part_of(other, base_moving, chain.name, other.unread),
+        )
+        rows += own_depths(last, first, *trio)
+        if any(fixed):
+            rest = f"{chain.name} (fixed)"
+            rows.append((part_of(chain, fixed, rest), part_of(thin, fixed, rest), (part_of(other, base_fixed, rest),)))
+        depths.update({big.name: small.depth for big, _, smalls in rows for small in smalls[:1]})
     nested = tuple(c for c in small if c.enclosing is not None)
     if nested and rows:
         rows[-1] = (rows[-1][0], rows[-1][1], (*rows[-1][2], *nested))
+    return rows
+
+
+def own_depths(target: Traced, base: Traced, chain: Chain, thin: Chain, other: Chain) -> list[Row]:
+    """The chain as it is, or in parts that deepen by different factors (a decoder behind an encoder)."""
+    split = parts(chain, target.graph, other, base.graph)
+    if len(split) == 1:
+        return [(chain, thin, (other,))]
+    rows: list[Row] = []
+    for big, small in split:
+        own = stream_name([add.module or target.graph[add.branch].module for add, keep in zip(chain.adds, big) if keep])
+        name = chain.name if not rows else f"{chain.name} ({own})"
+        rows.append((part_of(chain, big, name), part_of(thin, big, name), (part_of(other, small, name),)))
     return rows
 
 
@@ -225,7 +246,7 @@ def stream(sizes: Sizes, chain: Chain, postnorm: bool) -> Stream:
     for add in sizes.base.adds:
         constants.setdefault(template(add.module), set()).add(round(sizes.base.constant_back(add.branch), 12))
     for add in chain.adds:
-        fold = analysis.tails[add.node]
+        fold = analysis.tails[add]
         refusal = fold.refusal
         if refusal is not None and add.carried:
             why = "the branch carries the stream itself (a long skip, or a residual around residuals)"
