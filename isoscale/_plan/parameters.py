@@ -133,6 +133,23 @@ def unused(assigned: Mapping[str, Assigned]) -> list[str]:
     return notes
 
 
+def without_gradient(target: Analysis) -> list[str]:
+    """What to say of parameters that the output depends on and no gradient reaches: a teacher, a moving average."""
+    graph = target.graph
+    read = reached = 0
+    for index in graph.outputs:
+        read |= graph.parametric[index]
+        reached |= graph.ancestors[index]
+    found = [name for name, leaf in graph.parameters.items() if (read & ~reached) >> leaf & 1]
+    if not found:
+        return []
+    return [
+        f"no gradient reaches {listed(found, 3)} (a teacher that follows a student, or a part cut off by detach or "
+        "no_grad). Branches under no_grad are not seen, so a plan may start them at other scales than the layers that "
+        "they are copies of: after plan.init_(model) copy the student's weights into them again"
+    ]
+
+
 def several(name: str, ways: list[Fans]) -> Assigned:
     """One weight, several uses: tied embeddings keep the input role, equal roles agree, others are refused."""
     kinds = {way.role for way in ways}

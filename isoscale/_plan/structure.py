@@ -25,7 +25,7 @@ from isoscale._plan.execution import sweep_caches
 from isoscale._plan.facts import Attention, Branch, Parameter, Refusal, Role, Stream, Structure, StructureError
 from isoscale._plan.heads import attentions, readouts
 from isoscale._plan.initial import clones, drawn, follows_depth
-from isoscale._plan.parameters import Assigned, assign, overrides, unused
+from isoscale._plan.parameters import Assigned, assign, overrides, unused, without_gradient
 from isoscale._plan.sizes import Size, Traced, Tracer, depth_keys, described
 from isoscale._plan.streams import Chain, stream_name, template
 from isoscale._plan.trace import Inputs
@@ -100,6 +100,7 @@ def describe(
             *more,
             *own,
             *unused(assigned),
+            *without_gradient(sizes.target),
             *(note for item in assigned.values() for note in item.notes),
         ),
         refusals=tuple(refusals),
