@@ -19,25 +19,17 @@ class Scores:
 
 def evaluate(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, most: int) -> Scores:
     """The scores of `model`, in evaluation mode, on at most `most` examples spread evenly over the split."""
-    model.eval()
-    scores = scored(model, loss, x, y, most)
-    model.train()
-    return scores
-
-
-def scored(
-    forward: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, most: int
-) -> Scores:
-    """The scores of a function, on at most `most` examples spread evenly over the split."""
     x, y = spread(x, most), spread(y, most)
     classes = not y.is_floating_point()
     total, right = 0.0, 0.0
+    model.eval()
     with torch.no_grad():
         for some_x, some_y in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
-            output = forward(some_x)
+            output = model(some_x)
             total += float(loss(output, some_y)) * len(some_x)
             if classes:
                 right += float((output.argmax(-1) == some_y).double().mean()) * len(some_x)
+    model.train()
     return Scores(total / len(x), right / len(x) if classes else None)
 
 

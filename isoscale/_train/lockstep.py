@@ -9,16 +9,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from isoscale._records.run import Config, Run, digest
 from isoscale._train.data import Dataset
-from isoscale._train.evaluation import scored
-from isoscale._train.kernels import Stackable
+from isoscale._train.evaluation import CHUNK, spread
 from isoscale._train.loop import finished, one_thread, train_prepared
 from isoscale._train.noise import StackedMasks, drawn
 from isoscale._train.progress import CHECK_EVERY, CURVE_EXAMPLES, Progress
@@ -26,12 +24,10 @@ from isoscale._train.schedule import batches, schedule
 from isoscale._train.setup import Setup, flops_per_step, prepare
 from isoscale._train.stack import Stack, settings_of, stacked
 
-ENGINE = "lockstep 2"
-"""The engine of stacked runs: a new number where their numbers change (2: kernels of `_train.kernels`)."""
+ENGINE = "lockstep 3"
+"""The engine of stacked runs: a new number where their numbers change."""
 PAYS_BELOW = 3e7  # operations a parameter tensor a step, above which one network alone fills the machine
 MEMORY = 2**30  # bytes that one stack may take
-CACHE = 2**23  # bytes that a stack's activations may take, so that they stay near the processor
-AT_LEAST = 8  # members of a stack however large they are: fewer were never faster
 OWN = frozenset({"rule", "seed", "lr", "weight_decay", "momentum", "beta1", "beta2", "eps", "schedule", "warmup"})
 """Settings that members of one stack may differ in."""
 
@@ -121,13 +117,12 @@ def pays(setup: Setup) -> bool:
 
 
 def room(setup: Setup) -> int:
-    """How many members fit into MEMORY."""
-    return max(2, int(MEMORY // bytes_each(setup)[0]))
+    """How many members fit into MEMORY: parameters, gradient, moments, settings, and what the backward pass keeps."""
+    return max(2, int(MEMORY // bytes_each(setup)))
 
 
-def bytes_each(setup: Setup) -> tuple[int, int]:
-    """Bytes that a member takes in a stack: in all (parameters, gradient, moments, settings, and twice what the
-    backward pass keeps), and what the backward pass keeps."""
+def bytes_each(setup: Setup) -> int:
+    """Bytes that a member takes in a stack, with twice what the backward pass keeps."""
     kept = 0
 
     def count(tensor: Tensor) -> Tensor:
@@ -139,32 +134,22 @@ def bytes_each(setup: Setup) -> tuple[int, int]:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         setup.model.eval()(examples)
     size = sum(parameter.numel() * parameter.element_size() for parameter in setup.model.parameters())
-    return 9 * size + 2 * kept, kept
+    return 9 * size + 2 * kept
 
 
 def train_lockstep(setups: Sequence[Setup]) -> list[Run]:
     """Train set-ups of one shape together: they may differ in what OWN names, and in the plan's settings.
 
-    As many at once as the processor's cache holds, in parts of nearly equal size; where memory runs out all the same, a
-    part is halved and trained again. A member that diverges leaves its stack at the next look; it is a result, as in
-    `train`. `seconds` of a run is its share of the stack's wall time.
+    Where memory runs out, the stack is halved and trained again. A member that diverges leaves its stack at the next
+    look; it is a result, as in `train`. `seconds` of a run is its share of the stack's wall time.
     """
-    most = room(setups[0])
-    if not setups[0].data.x_train.is_cuda:
-        most = min(most, max(AT_LEAST, CACHE // max(1, bytes_each(setups[0])[1])))
-    count = -(-len(setups) // most)
-    parts = [setups[at * len(setups) // count : (at + 1) * len(setups) // count] for at in range(count)]
-    return [run for part in parts for run in _train_within_memory(part)]
-
-
-def _train_within_memory(setups: Sequence[Setup]) -> list[Run]:
     try:
         return _train_stack(setups)
     except (MemoryError, RuntimeError) as error:
         if len(setups) == 1 or not _out_of_memory(error):
             raise
     half = len(setups) // 2
-    return [run for part in (setups[:half], setups[half:]) for run in _train_within_memory(part)]
+    return train_lockstep(setups[:half]) + train_lockstep(setups[half:])
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -199,7 +184,7 @@ def _trained(stack: Stack, setups: Sequence[Setup], progress: Sequence[Progress]
     for step in range(1, steps + 1):
         drawn = {seed: next(order) for seed, order in orders.items()}
         x, y = _examples(first, [drawn[setups[at].settings.seed] for at in living])
-        pending.append(stack.step(x, y, [factors[at][step - 1] for at in living], masks(living), steps - step))
+        pending.append(stack.step(x, y, [factors[at][step - 1] for at in living], masks(living)))
         if step in milestones or step % CHECK_EVERY == 0:
             for at, losses in dict(zip(living, torch.stack(pending, 1).tolist(), strict=True)).items():
                 progress[at].take(losses)
@@ -213,10 +198,10 @@ def _trained(stack: Stack, setups: Sequence[Setup], progress: Sequence[Progress]
 
 
 def _examples(setup: Setup, indices: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
-    """Every member's batch, (M, batch, ...), or the whole split that all share."""
+    """Every member's batch, (M, batch, ...)."""
     x, y = setup.data.x_train, setup.data.y_train
     if indices[0] is None:
-        return x, y
+        return x.expand(len(indices), *x.shape), y.expand(len(indices), *y.shape)
     # Members of one seed share their batch, but sharing it in the computation too would go through other kernels.
     chosen = torch.stack([each for each in indices if each is not None]).to(x.device)
     return x[chosen], y[chosen]
@@ -243,39 +228,28 @@ def _scores(
 ) -> dict[int, dict[str, float]]:
     """Loss and accuracy on both splits of every member, in evaluation mode.
 
-    Member by member: without a backward pass hundreds of examples at once fill the machine by themselves, and as many
-    of several members would leave its cache. Members that are still equal (one seed, before any step) are scored once.
+    Members that are still equal (one seed, before any step) are scored once.
     """
-    setup = progress[0].setup
-    found: dict[int, dict[str, float]] = {}
+    if not living:
+        return {}
+    data = progress[0].setup.data
+    twins: list[int] = []  # for every row, the first one equal to it
     first_of: dict[int, int] = {}
-    stack.skeleton.eval()
     for row, at in enumerate(living):
-        seed = progress[at].setup.settings.seed
-        twin = first_of.setdefault(seed, row)
-        if twin != row and torch.equal(stack.values[twin], stack.values[row]):
-            found[at] = found[living[twin]]
-        elif at not in found:
-            found[at] = _scores_of(stack, row, setup, most)
-    stack.skeleton.train()
-    return found
-
-
-def _scores_of(stack: Stack, row: int, setup: Setup, most: int) -> dict[str, float]:
-    data, named, figures = setup.data, stack.member(row), {}
-
-    def loss(output: Tensor, y: Tensor) -> Tensor:
-        with Stackable(_none):
-            return setup.loss(output, y)
-
-    forward = partial(functional_call, stack.skeleton, named)
+        twin = first_of.setdefault(progress[at].setup.settings.seed, row)
+        twins.append(twin if torch.equal(stack.values[twin], stack.values[row]) else row)
+    rows = sorted(set(twins))
+    rows = rows if len(rows) > 1 else rows * 2  # never a stack of one: see _train_stack
+    figures: dict[int, dict[str, float]] = {row: {} for row in rows}
+    stack.skeleton.eval()
     for split, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-        scores = scored(lambda some: forward((some,)), loss, x, y, most)
-        figures[f"{split}_loss"] = scores.loss
-        if scores.accuracy is not None:
-            figures[f"{split}_accuracy"] = scores.accuracy
-    return figures
-
-
-def _none(like: Tensor, p: float) -> Tensor:
-    raise AssertionError("evaluation draws nothing")
+        x, y = spread(x, most), spread(y, most)
+        total = torch.zeros(2, len(rows), dtype=torch.float64, device=x.device)
+        for some_x, some_y in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+            total += torch.stack([each.double() for each in stack.scores(some_x, some_y, rows)]) * len(some_x)
+        for row, loss, right in zip(rows, *(total / len(x)).tolist(), strict=True):
+            figures[row][f"{split}_loss"] = loss
+            if not y.is_floating_point():
+                figures[row][f"{split}_accuracy"] = right
+    stack.skeleton.train()
+    return {at: figures[twin] for at, twin in zip(living, twins, strict=True)}

@@ -1,15 +1,14 @@
 """Networks of one shape, stacked: member i is row i of every tensor, and one call steps them all."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
-from isoscale._train.replay import Pass
-from isoscale._train.setup import Setup
+from isoscale._train.kernels import Stackable
+from isoscale._train.setup import LossFunction, Setup
 from isoscale._train.update import Segment, Update, update_of
 
 
@@ -32,7 +31,7 @@ class Stack:
     moments: list[Tensor]
     segments: list[tuple[Segment, ...]]
     coefficients: list[tuple[float, ...]]
-    through: Pass
+    loss: LossFunction
     taken: int = 0
 
     def __post_init__(self) -> None:
@@ -42,23 +41,57 @@ class Stack:
     def members(self) -> int:
         return len(self.values)
 
-    def member(self, row: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The parameters and buffers of one member, by name."""
-        return {n: p[row] for n, p in self._parameters.items()}, {n: b[row] for n, b in self.buffers.items()}
-
-    def step(self, x: Tensor, y: Tensor, factors: Sequence[float], masks: list[Tensor], coming: int = 0) -> Tensor:
+    def step(self, x: Tensor, y: Tensor, factors: Sequence[float], masks: Sequence[Tensor] = ()) -> Tensor:
         """One optimizer step of every member, at its learning rates times its factor; the losses before it, (M,).
 
-        x, y: (M, batch, ...), or (batch, ...) where all members share them (`through.shared`). masks: (M, *shape) for
-        every dropout. coming: how many steps will follow, which is what tracing one is worth.
+        x, y: (M, batch, ...), each member's own examples. masks: (M, *shape) for every dropout.
         """
-        inputs = (list(self._parameters.values()), self.buffers, x, y, masks)
-        losses, gradients = self.through(inputs, coming, check=self.taken == 0)
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in self._parameters.items()}
+
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, masks: list[Tensor]
+        ) -> Tensor:
+            return self.loss(self._output(parameters, buffers, x, iter(masks)), y)
+
+        losses: Tensor = vmap(one)(leaves, self.buffers, x, y, list(masks))
+        # Members are independent, so the gradient of the sum holds each member's own.
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
         torch._foreach_copy_(self._gradients, list(gradients))
         self.taken += 1
         with torch.no_grad():
             self._update(factors)
-        return losses
+        return losses.detach()
+
+    def scores(self, x: Tensor, y: Tensor, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Loss and fraction of right answers (0 for real targets) of some members on the same examples, (rows,) each.
+
+        As the skeleton stands, in training or evaluation mode; it may draw nothing.
+        """
+
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            output = self._output(parameters, buffers, x, iter(()))
+            right = x.new_zeros(()) if y.is_floating_point() else (output.argmax(-1) == y).double().mean()
+            return self.loss(output, y), right
+
+        parameters, buffers = self._parameters, self.buffers
+        if list(rows) != list(range(self.members)):
+            chosen = torch.tensor(rows, device=self.values.device)
+            parameters = {name: parameter[chosen] for name, parameter in parameters.items()}
+            buffers = {name: buffer[chosen] for name, buffer in buffers.items()}
+        # To each its own examples, though they are the same: shared ones would go through kernels that know how many.
+        own = (each.expand(len(rows), *each.shape) for each in (x, y))
+        with torch.no_grad():
+            found: tuple[Tensor, Tensor] = vmap(one)(parameters, buffers, *own)
+        return found
+
+    def _output(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, masks: Iterator[Tensor]
+    ) -> Tensor:
+        with Stackable(lambda like, p: next(masks)):
+            output: Tensor = functional_call(self.skeleton, (parameters, buffers), (x,))
+        return output
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these members only; the memory of the others is freed."""
@@ -107,41 +140,8 @@ def stacked(setups: Sequence[Setup]) -> Stack:
         coefficients=[
             (setup.settings.momentum,) if descent else (setup.settings.beta1, setup.settings.beta2) for setup in setups
         ],
-        through=_pass(first, names),
+        loss=first.loss,
     )
-
-
-PASSES: OrderedDict[str, Pass] = OrderedDict()
-"""The passes of this process by what they compute, the latest last: a trace serves every stack of its shape."""
-KEPT = 32
-
-
-def _pass(setup: Setup, names: Sequence[str]) -> Pass:
-    key = _meaning(setup, names)
-    found = PASSES.pop(key, None) or Pass(setup.model, setup.loss, names, setup.settings.batch_size is None)
-    # What the key cannot see (a closure's values, say), the first step of every stack does: it compares.
-    found.skeleton, found.loss = setup.model, setup.loss
-    PASSES[key] = found
-    if len(PASSES) > KEPT:
-        PASSES.popitem(last=False)
-    return found
-
-
-def _meaning(setup: Setup, names: Sequence[str]) -> str:
-    """What a pass computes, as far as it shows: modules with their plain attributes, tensors, loss, batch."""
-    modules = [
-        (name, type(module).__qualname__, sorted((k, _shown(v)) for k, v in vars(module).items() if k[:1] != "_"))
-        for name, module in setup.model.named_modules()
-    ]
-    state = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in setup.model.state_dict().items()]
-    x, y, loss = setup.data.x_train, setup.data.y_train, setup.loss
-    examples = [(tuple(each.shape), each.dtype, each.device) for each in (x, y)]
-    named = getattr(loss, "__code__", loss)
-    return repr((modules, state, examples, setup.settings.batch_size, named, setup.settings.loss, tuple(names)))
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, bool | int | float | str | tuple | list | None) else type(value).__name__
 
 
 def settings_of(setup: Setup) -> dict[str, tuple[float, float, float]]:

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isoscale._records.run import Run
-from isoscale._train import lockstep, prepare, replay, stack
+from isoscale._train import lockstep, prepare
 from isoscale._train.kernels import Stackable, cross_entropy
 from isoscale._train.lockstep import pays, train_lockstep
 from isoscale._train.loop import one_thread, train_prepared
-from isoscale._train.replay import Pass
 from isoscale._train.setup import Setup
+from isoscale._train.stack import Stack
 from isoscale._train.update import Segment, update_of
 
 BASE = {
@@ -28,73 +28,6 @@ def config(**changes: object) -> dict[str, object]:
 
 def outcome(run: Run) -> tuple[object, ...]:
     return run.metrics, run.status, run.steps, run.curves
-
-
-@pytest.fixture(autouse=True)
-def _fresh_passes():
-    stack.PASSES.clear()
-    yield
-    stack.PASSES.clear()
-
-
-SHAPES = [
-    config(),
-    config(model="preln_mlp"),
-    config(model="conv_resnet_bn", width=8, base_width=8, steps=6),
-    config(model="vit", width=16, steps=6),
-    config(model="gpt", data="text", context=8, steps=6),
-    config(data="teacher", batch_size=None),
-]
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape['model']}-{shape['data']}")
-def test_a_replay_is_the_pass_it_was_traced_from_bit_for_bit(shape, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So whether and when a shape is traced changes no number; one trace serves stacks of every size."""
-    members = [shape | {"seed": seed} for seed in range(5)]
-    real = [outcome(run) for run in train_lockstep([prepare(member) for member in members])]
-    monkeypatch.setattr(replay, "TRACE_AFTER", 1)
-    stack.PASSES.clear()
-    train_lockstep([prepare(member) for member in members[:2]])
-    (traced,) = stack.PASSES.values()
-    assert traced.traced is not None, traced.untraceable
-    assert [outcome(run) for run in train_lockstep([prepare(member) for member in members])] == real
-    assert traced.traced is not None, "the replay gave other numbers"
-
-
-def test_a_short_training_is_not_traced() -> None:
-    train_lockstep([prepare(config())])
-    (only,) = stack.PASSES.values()
-    assert only.traced is None
-    assert not only.untraceable
-
-
-def test_a_replay_of_something_else_is_seen_and_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control of the comparison at the first step of every stack: a loss whose constant the key cannot see."""
-    monkeypatch.setattr(replay, "TRACE_AFTER", 1)
-    factor = [1.0]
-
-    def loss(output: Tensor, y: Tensor) -> Tensor:
-        return factor[0] * F.cross_entropy(output, y)
-
-    def trained() -> list[Run]:
-        return train_lockstep([replace(prepare(config(seed=seed)), loss=loss) for seed in (0, 1)])
-
-    first = trained()
-    factor[0] = 2.0
-    second = trained()
-    (only,) = stack.PASSES.values()
-    assert only.traced is None
-    assert only.untraceable == "TraceError: a replay gives other numbers"
-    assert second[0].metrics["train_loss"] > 1.5 * first[0].metrics["train_loss"]
-
-
-def test_what_cannot_be_traced_trains_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = outcome(train_lockstep([prepare(config())])[0])
-    monkeypatch.setattr(replay, "TRACE_AFTER", 1)
-    monkeypatch.setattr(replay, "make_fx", lambda function: pytest.fail)
-    stack.PASSES.clear()
-    assert outcome(train_lockstep([prepare(config())])[0]) == real
-    assert next(iter(stack.PASSES.values())).untraceable
 
 
 def test_narrow_cross_entropy_is_torchs_and_leaves_out_what_it_leaves_out() -> None:
@@ -138,9 +71,7 @@ def dropping(seed: int, lr: float = 2.0**-6, model: type[nn.Module] = Attentive)
     return replace(setup, model=network, optimizer=torch.optim.AdamW(network.parameters(), lr=lr, fused=True))
 
 
-@pytest.mark.parametrize("traced", [False, True])
-def test_members_with_dropout_are_what_they_are_alone(traced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "TRACE_AFTER", 1 if traced else 10**9)
+def test_members_with_dropout_are_what_they_are_alone() -> None:
     assert pays(dropping(0))
     state = torch.get_rng_state()
     many = train_lockstep([dropping(seed, lr) for seed in (0, 1) for lr in (2.0**-6, 2.0**-5)])
@@ -177,15 +108,15 @@ def test_other_random_numbers_train_alone_and_come_from_the_seed() -> None:
 def test_a_stack_that_runs_out_of_memory_is_halved_and_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
     members = [config(seed=seed) for seed in range(5)]
     whole = [outcome(run) for run in train_lockstep([prepare(member) for member in members])]
-    original, sizes = Pass.__call__, []
+    original, sizes = Stack.step, []
 
-    def scarce(self: Pass, inputs: replay.Inputs, coming: int, check: bool) -> replay.Outcome:
-        sizes.append(len(inputs[0][0]))
+    def scarce(self: Stack, *inputs: object) -> Tensor:
+        sizes.append(self.members)
         if sizes[-1] > 3:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
-        return original(self, inputs, coming, check)
+        return original(self, *inputs)
 
-    monkeypatch.setattr(Pass, "__call__", scarce)
+    monkeypatch.setattr(Stack, "step", scarce)
     assert [outcome(run) for run in train_lockstep([prepare(member) for member in members])] == whole
     assert sorted(set(sizes)) == [2, 3, 5]
 
@@ -195,7 +126,7 @@ def test_other_failures_and_a_member_that_never_fits_are_raised(monkeypatch: pyt
         def call(*_: object, **__: object) -> None:
             raise RuntimeError(text)
 
-        monkeypatch.setattr(Pass, "__call__", call)
+        monkeypatch.setattr(Stack, "step", call)
 
     fail("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes"):
@@ -203,16 +134,6 @@ def test_other_failures_and_a_member_that_never_fits_are_raised(monkeypatch: pyt
     fail("can't allocate memory")
     with pytest.raises(RuntimeError, match="allocate"):
         train_lockstep([prepare(config(seed=seed)) for seed in (0, 1)])
-
-
-def test_a_stack_is_no_larger_than_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    original = lockstep._train_stack
-    monkeypatch.setattr(lockstep, "_train_stack", lambda setups: sizes.append(len(setups)) or original(setups))
-    monkeypatch.setattr(lockstep, "CACHE", 1)
-    monkeypatch.setattr(lockstep, "AT_LEAST", 4)
-    train_lockstep([prepare(config(seed=seed, steps=1)) for seed in range(9)])
-    assert sizes == [3, 3, 3]
 
 
 @pytest.mark.parametrize(
