@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,17 @@ class Recipe:
     def groups(self) -> tuple[Mapping[str, Any], ...]:
         """One row for each pattern of parameter names: what its parameters start from and are trained with.
 
-        `*` stands for layer numbers where all of them agree; where they do not, each name has its own row.
+        `*` stands for numbers of layers that all agree: blocks.*.mlp.0.weight, where mlp.0 and mlp.2 do not.
         """
         given = self._given()
         found = [(setting.name, _row(setting, given, self.plan.optimizer_name)) for setting in self.plan.settings]
-        kinds: dict[str, set[tuple[Any, ...]]] = {}
+        alike: dict[str, dict[str, tuple[Any, ...]]] = {}
         for name, row in found:
-            kinds.setdefault(template(name), set()).add(tuple(row.values()))
+            alike.setdefault(template(name), {})[name] = tuple(row.values())
+        patterns = {name: pattern for each in alike.values() for name, pattern in _patterns(each).items()}
         rows: dict[str, dict[str, Any]] = {}
         for name, row in found:
-            pattern = template(name) if len(kinds[template(name)]) == 1 else name
+            pattern = patterns[name]
             rows.setdefault(pattern, {"pattern": pattern, "parameters": 0, **row})["parameters"] += 1
         return tuple(rows.values())
 
@@ -206,6 +208,20 @@ _HEAD = """\
 #   optimizer = recipe.optimizer(model)
 
 """
+
+
+def _patterns(rows: Mapping[str, tuple[Any, ...]]) -> dict[str, str]:
+    """Each name with `*` for as many of its numbers as different rows allow; the names differ in numbers only."""
+    parts = {name: name.split(".") for name in rows}
+    numbers = [at for at, part in enumerate(next(iter(parts.values()))) if part.isdigit()]
+    for kept in chain.from_iterable(combinations(reversed(numbers), count) for count in range(len(numbers) + 1)):
+        stars = [at for at in numbers if at not in kept]
+        patterns = {
+            name: ".".join("*" if at in stars else part for at, part in enumerate(each)) for name, each in parts.items()
+        }
+        if len(set(patterns.values())) == len({(patterns[name], row) for name, row in rows.items()}):
+            break
+    return patterns
 
 
 def _row(setting: Setting, given: Mapping[str, Any], optimizer: str) -> dict[str, Any]:

@@ -81,9 +81,11 @@ def text_out(width: int, depth: int) -> nn.Module:
     return Text(width, depth)
 
 
-def two_embeddings(width: int, depth: int) -> nn.Module:
+def unlike_layers(width: int, depth: int) -> nn.Module:
     """Two layers in one list that are not alike: a pattern of their names would mean both."""
     net = Net(width, depth)
+    for block in net.blocks:
+        block.up = nn.Sequential(nn.Linear(width, 5), nn.Linear(5, width))  # type: ignore[union-attr]
     net.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))  # type: ignore[assignment]
     return net
 

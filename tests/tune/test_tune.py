@@ -176,13 +176,14 @@ def test_a_changed_loss_is_another_training_in_the_same_store(whole: Any, tmp_pa
 
 
 def test_a_pattern_of_the_recipe_never_means_two_different_layers() -> None:
-    plan = isoscale.plan(own_model.two_embeddings, BASE, TARGET, inputs=torch.randn(2, 8))
+    plan = isoscale.plan(own_model.unlike_layers, BASE, TARGET, inputs=torch.randn(2, 8))
     recipe = isoscale.Recipe(
         plan, "transfers", "", {"lr": Tuned(0.01, None, None, "")}, {"beta1": 0.9, "beta2": 0.99}, {}
     )
     patterns = [row["pattern"] for row in recipe.groups]
     assert len(set(patterns)) == len(patterns)
-    assert {"head.0.weight", "head.2.weight", "blocks.*.up.weight"} <= set(patterns)
+    assert {"head.0.weight", "head.2.weight", "blocks.*.down.weight"} <= set(patterns)
+    assert {"blocks.*.up.0.weight", "blocks.*.up.1.weight"} <= set(patterns)
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\n", 'x\r\n\ty """ \\ z\n', "one line \x7f", "\n\x00\x85"])

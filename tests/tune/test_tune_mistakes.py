@@ -111,8 +111,15 @@ def test_the_first_of_several_outputs_is_trained_on(build: Any) -> None:
     for each in (own_model.build, build):
         job = Job(each, data, None, tuple(BASE.items()), "depth_mup", "adamw")
         assert keys_of(each, BASE, TARGET, (data.x_train[:2],), planned(job, tuple(TARGET.items()))).depth == ("depth",)
-        config = {"width": 16, "depth": 2, "base_width": 16, "base_depth": 2, "size": list(BASE.items()), "seed": 0}
-        runs.append(job([{**config, "lr": 0.01, "steps": 5, "batch_size": 16, "optimizer": "adamw"}])[0])
+        config = {
+            "width": 16,
+            "depth": 2,
+            "base_width": 16,
+            "base_depth": 2,
+            "size": list(BASE.items()),
+            "rule": "depth_mup",
+        }
+        runs.append(job([{**config, "seed": 0, "lr": 0.01, "steps": 5, "batch_size": 16, "optimizer": "adamw"}])[0])
     assert runs[0].metrics == runs[1].metrics
 
 
