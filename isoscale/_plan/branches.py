@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isoscale._plan.graph import Graph, Node, Ref, references
-from isoscale._plan.ops import carries, linear_path, spread
+from isoscale._plan.ops import VIEWS, carries, linear_path, spread
 from isoscale._plan.signals import signals
 from isoscale._plan.streams import Add, Residuals, bits, chains, template
 from isoscale._plan.sums import with_first_terms
@@ -18,6 +18,9 @@ ADDS = {
     "scatter_add": (("self", "src"),),
     "index_put": (("self", "values"),),
 }
+
+LARGEST = frozenset({"maximum", "max", "amax", "logsumexp"})
+"""What is subtracted before an exponential so that it does not overflow: no branch of what it is subtracted from."""
 
 
 @dataclass
@@ -64,7 +67,7 @@ def search(state: Search) -> tuple[list[Add], list[int]]:
     for node in graph.nodes:
         here = 1 << node.index
         found = None
-        if state.signal[node.index] and node.op in ADDS and graph.live[node.index]:
+        if state.signal[node.index] and node.op in ADDS and graph.live[node.index] and not shifts(graph, node):
             found, merge = residual(state, node)
             if merge:
                 merges.append(node.index)
@@ -174,6 +177,17 @@ def residual(state: Search, node: Node) -> tuple[Add | None, bool]:
                 break
             return Add(node.index, u, v, first, second, fork, bool(shared), index == 5, node.module), False
     return message(state, node, choices)
+
+
+def shifts(graph: Graph, node: Node) -> bool:
+    """Whether the op subtracts a largest value (a running one, too: RWKV's)."""
+    value = node.arguments.get("other")
+    if node.op != "sub" or not isinstance(value, Ref):
+        return False
+    taken = graph[value.node]
+    while taken.op in VIEWS and taken.inputs:
+        taken = graph[taken.inputs[0][1]]
+    return taken.op in LARGEST
 
 
 def own_stream(state: Search, index: int, stream: int, fork: int) -> bool:

@@ -6,6 +6,7 @@ from torch import nn
 
 from isoscale import plan
 from isoscale._plan.proof import prove
+from isoscale._plan.sizes import Tracer
 from isoscale._plan.structure import StructureError, describe
 from tests.plan.test_patterns import BASE, TARGET, VECTORS, branches, depths
 
@@ -141,3 +142,35 @@ def test_parts_of_a_stream_that_deepen_differently_have_their_own_depths(narrow:
 def test_parts_that_deepen_alike_are_one_stream() -> None:
     base, target = {"width": 8, "encoder": 2, "decoder": 3}, {"width": 16, "encoder": 4, "decoder": 6}
     assert depths(describe(auto(True), base, target, VECTORS)) == ((5, 10),)
+
+
+class Stable(nn.Module):
+    """A running maximum is subtracted before an exponential: no branch of what it is subtracted from (RWKV)."""
+
+    def __init__(self, width: int, depth: int, largest=torch.maximum) -> None:
+        super().__init__()
+        self.largest = largest
+        self.stem, self.head = nn.Linear(5, width), nn.Linear(width, 2)
+        self.keys, self.values = (nn.ModuleList(nn.Linear(width, width) for _ in range(depth)) for _ in range(2))
+        self.decays = nn.ParameterList(nn.Parameter(torch.ones(width)) for _ in range(depth))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for key, value, decay in zip(self.keys, self.values, self.decays):
+            k = key(x)
+            top = self.largest(k + decay, k)
+            x = x + value(torch.exp(k - top))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("largest", [torch.maximum, lambda a, b: a.amax(-1, keepdim=True).expand_as(b)])
+def test_subtracting_a_largest_value_is_no_branch(largest) -> None:
+    found = describe(lambda width, depth: Stable(width, depth, largest), BASE, TARGET, VECTORS)
+    assert depths(found) == ((2, 4),)
+    assert {parameter.stream is not None for name, parameter in found.parameters.items() if "keys" in name} == {True}
+
+
+@pytest.mark.parametrize(("taken", "adds"), [(torch.maximum, 2), (lambda a, b: torch.tanh(a), 4)])
+def test_subtracting_something_else_that_is_learned_is_one(taken, adds: int) -> None:
+    traced = Tracer(lambda width, depth: Stable(width, depth, taken), VECTORS)(BASE)
+    assert len(traced.residuals.adds) == adds
