@@ -47,12 +47,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Row:
     """One way to carry the learning rate: drifts (value, low, high) that it leaves over, the loss lost at the target in
-    percent (value, low, high; None where the carried rate diverges there), and the FLOPs of tuning that it needs."""
+    percent of its own best (value, low, high; empty where not known), the training loss `reached` there with the
+    carried rate (nan: not known), and the FLOPs of tuning that it needs."""
 
     name: str
     width: tuple[float, ...]
     depth: tuple[float, ...]
     percent: tuple[float, ...]
+    reached: float
     outcome: str
     flops: float
 
@@ -109,7 +111,8 @@ def _rule(verdict: Verdict, flops: float) -> Row:
     regret = verdict.regret
     known = regret.status == "measured" and regret.percent is not None
     percent = (regret.percent, regret.percent_low, regret.percent_high) if known else ()
-    return Row(verdict.rule, width, depth, tuple(map(float, percent)), regret.status, flops)
+    reached = regret.best_loss * (1 + regret.percent / 100) if known else math.nan
+    return Row(verdict.rule, width, depth, tuple(map(float, percent)), reached, regret.status, flops)
 
 
 def _three(slope: Any) -> tuple[float, ...]:
@@ -123,7 +126,7 @@ def step_law(records: Records, verdict: Verdict, small: Sequence[Size], target: 
     found = {optimum.size: optimum.position for optimum in verdict.optima if optimum.position is not None}
     used = [size for size in small if size in found]
     if len(used) < 3:
-        return Row("step law", (), (), (), "cannot tell", flops)
+        return Row("step law", (), (), (), math.nan, "cannot tell", flops)
     matrix = np.array([[1.0, math.log2(width), math.log2(depth)] for width, depth in used])
     fit, *_ = np.linalg.lstsq(matrix, np.array([found[size] for size in used]), rcond=None)
     at = float(fit @ [1.0, math.log2(target[0]), math.log2(target[1])])
@@ -147,15 +150,16 @@ def _law(
         slope = axis.drift.slope
         moved = exponents[axis.axis]
         left[axis.axis] = () if slope is None else tuple(end - moved for end in (slope.estimate, slope.low, slope.high))
-    percent, outcome = lost(records.select(rule=verdict.rule, width=target[0], depth=target[1]), at)
-    return Row(name, left.get("width", ()), left.get("depth", ()), percent, outcome, flops)
+    percent, best, outcome = lost(records.select(rule=verdict.rule, width=target[0], depth=target[1]), at)
+    reached = best * (1 + percent[0] / 100) if percent else math.nan
+    return Row(name, left.get("width", ()), left.get("depth", ()), percent, reached, outcome, flops)
 
 
-def lost(runs: Records, at: float) -> tuple[tuple[float, ...], str]:
-    """Loss at log2 lr `at` above the least of the mean curve, in percent, over seeds with a t interval: the log loss is
-    interpolated linearly between the rates that were run."""
+def lost(runs: Records, at: float) -> tuple[tuple[float, ...], float, str]:
+    """Loss at log2 lr `at` above the least of the mean curve, in percent, over seeds with a t interval, and that least
+    loss: the log loss is interpolated linearly between the rates that were run."""
     if not math.isfinite(at):
-        return (), "cannot tell"
+        return (), math.nan, "cannot tell"
     rates = sorted({float(run["lr"]) for run in runs})
     x = [math.log2(rate) for rate in rates]
     by_seed: dict[Any, list[float]] = {}
@@ -166,15 +170,15 @@ def lost(runs: Records, at: float) -> tuple[tuple[float, ...], str]:
     curve = np.mean(list(by_seed.values()), axis=0)
     best = int(np.argmin(curve))
     if not x[0] <= at <= x[-1]:
-        return (), "cannot tell"
+        return (), math.nan, "cannot tell"
     above = [float(np.interp(at, x, losses)) - losses[best] for losses in by_seed.values()]
     if not all(map(math.isfinite, above)):
-        return (), "diverges"
+        return (), math.nan, "diverges"
     half = stats.t.ppf(0.975, len(above) - 1) * stdev(above) / math.sqrt(len(above))
     low, value, high = (
         100 * math.expm1(max(0.0, each)) for each in (mean(above) - half, mean(above), mean(above) + half)
     )
-    return (value, low, high), "measured"
+    return (value, low, high), math.exp(curve[best]), "measured"
 
 
 def draw(facts: Facts, figure: Any = None) -> Any:
