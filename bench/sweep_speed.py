@@ -1,9 +1,9 @@
 """The cost of knowing the best learning rate to +-1/4 octave: search in lockstep, plain loop over a grid, Optuna's TPE.
 
-    python bench/sweep_speed.py [family ...]
+    python bench/sweep_speed.py [family ...] [--device cuda] [--searches 1]
 
 Process CPU seconds and FLOPs, one core, in one run. A family's losses come from a pool: every seed at every value of a
-half-octave grid of 13.
+half-octave grid of 13. On a device, wall seconds. Plain runs are timed before and after the searches, in one process.
 
 plain   `train`, one run after another (eager, fused optimizer), over the whole grid with seed after seed until the same
         estimator is as sure. Seconds: a run of each value is timed; times the seeds needed, the median over orders of
@@ -16,10 +16,10 @@ optuna  TPE at its defaults over the grid's range driving the same loop. Its tri
 ours    `search` in this process, everything counted, with fresh seeds each time.
 """
 
+import argparse
 import json
 import logging
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -33,8 +33,9 @@ from isoscale._records.records import Records
 from isoscale._records.run import Config, Run
 from isoscale._sweep.decide import LEVEL, Axis
 from isoscale._sweep.search import Found, search
-from isoscale._train import prepare, train, train_batch
-from isoscale._train.lockstep import pays
+from isoscale._train import prepare, train_batch
+from isoscale._train.lockstep import ENGINE, bytes_each, pays, placed
+from isoscale._train.loop import train_prepared
 from isoscale._transfer.curve import LossCurve, curves
 from isoscale._transfer.optimum import Optimum, find_optimum
 from isoscale._transfer.scale import Scale
@@ -68,31 +69,37 @@ def based(config: Config) -> Config:
     return {**config, "base_width": config["width"], "base_depth": config["depth"]}
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    start = time.process_time()
+def timed(work: Callable[[], object], device: str) -> tuple[float, object]:
+    clock = time.process_time if device == "cpu" else time.perf_counter  # runs end with figures: nothing is left to do
+    start = clock()
     result = work()
-    return time.process_time() - start, result
+    return clock() - start, result
 
 
-def shifted(configs: Sequence[Config], by: int) -> list[Run]:
+def train(config: Config, device: str) -> Run:
+    return train_prepared(placed(prepare(config), device))
+
+
+def shifted(configs: Sequence[Config], by: int, device: str) -> list[Run]:
     """Train with other seeds than asked for: a fresh search under the same question."""
-    runs = train_batch([{**config, "seed": config["seed"] + by} for config in configs])
+    runs = train_batch([{**config, "seed": config["seed"] + by} for config in configs], device=device)
     return [Run(config, run.metrics, run.status, run.diverged_at, run.steps, run.flops, run.seconds)
             for config, run in zip(configs, runs)]  # fmt: skip
 
 
-def ours(base: Config, x: np.ndarray, times: int, truth: float) -> list[dict[str, object]]:
+def ours(base: Config, x: np.ndarray, times: int, truth: float, device: str) -> list[dict[str, object]]:
     found = []
     for at in range(times):
         start = float(2.0 ** x[len(x) // 2 + (-2, 0, 2, -1, 1)[at]])
         axis = Axis("lr", start, start * 2.0**-10, start * 2.0**10)
         with tempfile.TemporaryDirectory() as folder:
-            job = partial(shifted, by=10_000 * (at + 1))
+            job = partial(shifted, by=10_000 * (at + 1), device=device)
             seconds, result = timed(
                 partial(
                     search, job, base, axis, store=Path(folder) / "runs.sqlite", estimate=estimate,
                     precision=PRECISION, budget=300, workers=0,
-                )
+                ),
+                device,
             )  # fmt: skip
         assert isinstance(result, Found)
         off = None if result.position is None else abs(result.position - truth)
@@ -176,26 +183,29 @@ def parabola(tried: np.ndarray, lost: np.ndarray, best: float) -> float:
     return best if c <= 0 else best + float(np.clip(-b / (2 * c), -1.5, 1.5))
 
 
-def measure(family: Family) -> dict[str, object]:
+def measure(family: Family, searches_made: int | None, device: str) -> dict[str, object]:
     config, low, seeds, times = family
+    times = min(times, searches_made or times)
     base, x = based(config), low + np.arange(13) / 2
-    train({**base, "seed": 999, "lr": float(2.0 ** x[0])})  # plans, counts and kernels are warm for all
+    train({**base, "seed": 999, "lr": float(2.0 ** x[0])}, device)  # plans, counts and kernels are warm for all
     pool_seconds, runs = timed(
-        lambda: [r for s in range(seeds) for r in train_batch([{**base, "seed": s, "lr": float(2.0**p)} for p in x])]
+        lambda: train_batch([{**base, "seed": s, "lr": float(2.0**p)} for s in range(seeds) for p in x], device=device),
+        device,
     )
     losses = np.array([run.loss("train_loss") for run in runs]).reshape(seeds, len(x))  # type: ignore[attr-defined]
     _, truth = surrogate(x, losses)
-    plain = [timed(lambda p=p: train({**base, "seed": 0, "lr": float(2.0**p)})) for p in x]
-    searches = ours(base, x, times, truth)
-    plain += [timed(lambda p=p: train({**base, "seed": 1, "lr": float(2.0**p)})) for p in x[::2]]
+    plain = [timed(lambda p=p: train({**base, "seed": 0, "lr": float(2.0**p)}, device), device) for p in x]
+    searches = ours(base, x, times, truth, device)
+    plain += [timed(lambda p=p: train({**base, "seed": 1, "lr": float(2.0**p)}, device), device) for p in x[::2]]
     each = float(np.mean([seconds for seconds, _ in plain]))
     flops = float(np.mean([run.flops for _, run in plain]))  # type: ignore[attr-defined]
     need, guessed = grid_seeds(x, losses)
     tpe = optuna_trials(x, losses)
     mine = {name: float(np.median([s[name] for s in searches])) for name in ("seconds", "flops", "full runs")}
     trials = tpe.get("trials") or tpe.get("more than")
+    first = placed(prepare({**base, "seed": 0, "lr": 0.01}), device)
     return {
-        "trained in lockstep": pays(prepare({**base, "seed": 0, "lr": 0.01})),
+        "engine": ENGINE, "device": device, "trained in lockstep": pays(first), "bytes a member": bytes_each(first),
         "plain: seconds a run": each, "batched: seconds a run": float(pool_seconds) / (seeds * len(x)),
         "plain: seeds": need, "plain: share of orders extrapolated": guessed, "plain: runs": need * len(x),
         "plain: seconds": need * len(x) * each, "plain: flops": need * len(x) * flops,
@@ -207,16 +217,22 @@ def measure(family: Family) -> dict[str, object]:
     }  # fmt: skip
 
 
-def main(names: list[str]) -> None:
-    facts = json.loads(FACTS.read_text()) if FACTS.exists() else {"command": "python bench/sweep_speed.py"}
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("families", nargs="*")
+    arguments.add_argument("--device", default="cpu")
+    arguments.add_argument("--searches", type=int, help="of each family, at most")
+    given = arguments.parse_args()
+    path = FACTS if given.device == "cpu" else FACTS.with_name("sweep_speed_device.json")
+    facts = json.loads(path.read_text()) if path.exists() else {"command": "python bench/sweep_speed.py"}
     for name, family in FAMILIES.items():
-        if names and not any(word in name for word in names):
+        if given.families and not any(word in name for word in given.families):
             continue
-        facts[name] = measure(family)
+        facts[name] = measure(family, given.searches, given.device)
         shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in facts[name].items() if k != "searches"}
         print(f"{name}: {json.dumps(shown)}", flush=True)
-        FACTS.write_text(json.dumps(facts, indent=1) + "\n")
+        path.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

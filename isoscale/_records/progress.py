@@ -3,8 +3,11 @@
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+START_UP = 4.0
+"""Seconds that a worker's first unit takes longer: it imports torch, reads the data, makes the plans."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Tally:
     open_runs: int = 0
     open_cost: float = 0.0
     elapsed: float = 0.0
+    done_units: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,12 @@ class Progress:
 def expected_remaining(tallies: Sequence[Tally], slots: int) -> float | None:
     """Wall seconds until the open units are done, by measured seconds per run.
 
-    A shape that was measured is believed. Another is read off the line through the measured shapes in log seconds per
-    run against log cost per run (overhead bends that line for small shapes), continued in proportion to cost.
+    A shape that was measured is believed, less what the first units of the workers took to start up. Another is read
+    off the line through the measured shapes in log seconds per run against log cost per run, continued as the root of
+    the cost: the middle between all overhead (seconds of any run are the same) and all arithmetic (in proportion).
     The open units share the slots, but no unit can be split: the longest one is a floor.
     """
+    tallies = _without_start(tallies, slots)
     open_ = [tally for tally in tallies if tally.open_units]
     if not open_:
         return 0.0
@@ -75,12 +81,23 @@ def expected_remaining(tallies: Sequence[Tally], slots: int) -> float | None:
     return max(total / busy, longest)
 
 
+def _without_start(tallies: Sequence[Tally], slots: int) -> list[Tally]:
+    """The tallies with START_UP off the first unit of every worker, at most three quarters of what was measured.
+
+    Which units were first is not kept: all that was measured shrinks by one factor, which nears 1 as it grows.
+    """
+    spent = sum(tally.done_seconds for tally in tallies)
+    starts = START_UP * min(max(1, slots), sum(tally.done_units for tally in tallies))
+    factor = max(1 - starts / spent, 0.25) if spent > 0 else 1.0
+    return [replace(tally, done_seconds=tally.done_seconds * factor) for tally in tallies]
+
+
 def _read_off(points: Sequence[tuple[float, float]], x: float) -> float:
     at = bisect_left(points, (x, -math.inf))
     if at == 0:
-        return points[0][1] + (x - points[0][0])
+        return points[0][1] + (x - points[0][0]) / 2
     if at == len(points):
-        return points[-1][1] + (x - points[-1][0])
+        return points[-1][1] + (x - points[-1][0]) / 2
     (x0, y0), (x1, y1) = points[at - 1], points[at]
     return y0 if x1 == x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
@@ -98,7 +115,7 @@ def progress_of(rows: Sequence[tuple[Any, ...]], slots: int) -> Progress:
         if status == "done":
             runs_done += size
             spent += seconds
-            facts.update(done_runs=size, done_cost=cost, done_seconds=seconds)
+            facts.update(done_units=count, done_runs=size, done_cost=cost, done_seconds=seconds)
         elif status != "poisoned":
             for name, value in (("open_units", count), ("open_runs", size), ("open_cost", cost)):
                 facts[name] = facts.get(name, 0) + value
@@ -121,6 +138,7 @@ def progress_of(rows: Sequence[tuple[Any, ...]], slots: int) -> Progress:
 def _tally(shape: str, facts: Mapping[str, float]) -> Tally:
     return Tally(
         shape=shape,
+        done_units=int(facts.get("done_units", 0)),
         done_runs=int(facts.get("done_runs", 0)),
         done_cost=facts.get("done_cost", 0.0),
         done_seconds=facts.get("done_seconds", 0.0),

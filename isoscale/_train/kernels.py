@@ -1,8 +1,8 @@
 """Formulas for a few operations of torch that stack better than torch's own: the same value, other roundings.
 
-Modes that are active while a network runs. What they replace was measured (docs/engine.md): narrow products and softmax
-over few classes cost an order more per entry than wide ones, and fused attention has no batching rule. Dropout takes
-its masks from outside, so that each member of a stack has its own generator.
+Modes that are active while a network runs. Softmax over few classes costs an order more per entry than one over many,
+and fused attention has no batching rule (docs/engine.md). Dropout takes its masks from outside, so that each member of
+a stack has its own generator.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-NARROW = 16  # outputs of a linear map (classes of a loss) below which entries are laid out along the examples
+NARROW = 16  # classes below which the loss lays its entries out along the examples
 
 Mask = Callable[[Tensor, float], Tensor]
 """(the tensor that is dropped out, probability) -> its mask: zeros, and 1 / (1 - probability)."""
@@ -45,45 +45,14 @@ class Dropout(TorchFunctionMode):
 
 
 class Stackable(Dropout):
-    """While active, linear maps, cross entropy and attention too take the formulas below."""
+    """While active, cross entropy and attention too take the formulas below."""
 
     def replacement(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
-        if func is F.linear:
-            return linear(*args, **kwargs)
         if func is F.cross_entropy:
             return cross_entropy(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return attention(*args, **kwargs, drop=self.dropout)
         return super().replacement(func, args, kwargs)
-
-
-class _Narrow(torch.autograd.Function):
-    """x W^T for few outputs: computed as (W x^T)^T, and pulled back into the layout of x."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor) -> Tensor:
-        return (weight @ x.mT).mT
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        return gradients[0] @ weight, gradients[0].mT @ x
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
-    """x W^T + b with all but the last dimension of x as one."""
-    if x.dim() < 2:
-        return None
-    rows = x.reshape(-1, x.shape[-1])
-    out: Tensor = _Narrow.apply(rows, weight) if weight.shape[0] < NARROW else rows @ weight.mT
-    out = out if bias is None else out + bias
-    return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
 def cross_entropy(

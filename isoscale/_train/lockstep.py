@@ -26,7 +26,7 @@ from isoscale._train.stack import Stack, settings_of, stacked
 
 ENGINE = "lockstep 3"
 """The engine of stacked runs: a new number where their numbers change."""
-PAYS_BELOW = 3e7  # operations a parameter tensor a step, above which one network alone fills the machine
+PAYS_BELOW = 1.5e7  # operations a parameter tensor a step, above which one network alone fills the machine
 MEMORY = 2**30  # bytes that one stack may take
 OWN = frozenset({"rule", "seed", "lr", "weight_decay", "momentum", "beta1", "beta2", "eps", "schedule", "warmup"})
 """Settings that members of one stack may differ in."""

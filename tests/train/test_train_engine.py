@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from isoscale._records.run import Run
 from isoscale._train import lockstep, prepare
-from isoscale._train.kernels import Stackable, cross_entropy
+from isoscale._train.kernels import cross_entropy
 from isoscale._train.lockstep import pays, train_lockstep
 from isoscale._train.loop import one_thread, train_prepared
 from isoscale._train.setup import Setup
@@ -35,17 +35,6 @@ def test_narrow_cross_entropy_is_torchs_and_leaves_out_what_it_leaves_out() -> N
     assert cross_entropy(z, y) == pytest.approx(F.cross_entropy(z, y).item(), rel=1e-12)
     assert cross_entropy(z, y, label_smoothing=0.1) is None
     assert cross_entropy(torch.randn(7, 50), y) is None
-
-
-@pytest.mark.parametrize("outputs", [3, 40])
-def test_linear_maps_of_any_width_keep_their_value_and_gradient(outputs: int) -> None:
-    layer, x = nn.Linear(6, outputs).double(), torch.randn(2, 4, 6, dtype=torch.float64, requires_grad=True)
-    plain = layer(x)
-    with Stackable(lambda like, p: like):
-        ours = layer(x)
-    torch.testing.assert_close(ours, plain)
-    wanted = torch.autograd.grad(plain.square().sum(), [x, *layer.parameters()])
-    torch.testing.assert_close(torch.autograd.grad(ours.square().sum(), [x, *layer.parameters()]), wanted)
 
 
 class Attentive(nn.Module):
