@@ -185,9 +185,11 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
     """The keys that change how many residual branches or parameters there are; all others are taken as width.
 
     Each key is changed alone. A key that can not be changed alone (heads that must divide the width) counts as width.
+    So does one that changes how many adds there are, no parameter's name, and nothing any more once the keys of width
+    are changed too: more key heads than heads make a model that runs and means nothing.
     """
     changed = [key for key in target if base.get(key) != target[key]]
-    found = []
+    found, doubtful = [], []
     start = tracer(base)
     for key in changed:
         try:
@@ -197,6 +199,8 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
         more_branches = len(other.residuals.adds) != len(start.residuals.adds)
         if more_branches or set(other.graph.shapes) != set(start.graph.shapes):
             found.append(key)
+            if set(other.graph.shapes) == set(start.graph.shapes):
+                doubtful.append(key)
             new = shape_kinds(other.graph) - shape_kinds(start.graph)
             if len(new) > len(shape_kinds(other.graph)) // 2 or resized(start.graph, other.graph):
                 change = f"{key}={base.get(key)!r} -> {target[key]!r}"
@@ -211,4 +215,10 @@ def depth_keys(tracer: Tracer, base: Size, target: Size) -> tuple[str, ...]:
                     f"{change} changes both the layers and their sizes: width and depth can not be told apart. Give "
                     "the builder separate arguments for width and depth"
                 )
+    wide = {**base, **{key: target[key] for key in changed if key not in found}}
+    for key in doubtful:
+        with contextlib.suppress(Exception):
+            counts = [len(tracer(size).residuals.adds) for size in (wide, {**wide, key: target[key]})]
+            if counts[0] == counts[1]:
+                found.remove(key)
     return tuple(found)

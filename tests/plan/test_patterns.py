@@ -405,3 +405,35 @@ def test_a_scripted_helper_that_already_ran_is_traced_alike() -> None:
     first, *again = [describe(zoo.stack(zoo.Scripted), BASE, TARGET, VECTORS) for _ in range(3)]
     assert again == [first, first]
     assert depths(first) == ((2, 4),)
+
+
+class SharedHeads(nn.Module):
+    """Grouped attention by `repeat_interleave`: with more key heads than heads it runs, on no heads at all."""
+
+    def __init__(self, dim: int, layers: int, heads: int, key_heads: int, loops: int = 1) -> None:
+        super().__init__()
+        self.heads, self.key_heads, self.loops = heads, key_heads, loops
+        size = dim // heads
+        self.stem, self.head = nn.Linear(3, dim), nn.Linear(dim, 2)
+        self.query = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+        self.keys = nn.ModuleList(nn.Linear(dim, key_heads * size) for _ in range(layers))
+        self.out = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for query, keys, out in list(zip(self.query, self.keys, self.out, strict=True)) * self.loops:
+            q = query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            k = keys(x).unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
+            k = k.repeat_interleave(self.heads // self.key_heads, 1)
+            y = nn.functional.scaled_dot_product_attention(q, k, k)
+            x = x + out(y.transpose(1, 2).flatten(2))
+        return self.head(x)
+
+
+def test_key_heads_that_mean_nothing_alone_are_width_and_loops_are_depth() -> None:
+    base = {"dim": 64, "layers": 4, "heads": 4, "key_heads": 2, "loops": 1}
+    wide = base | {"dim": 512, "layers": 16, "heads": 32, "key_heads": 16}
+    inputs = torch.randn(2, 5, 3)
+    assert list(plan(SharedHeads, base, wide, inputs=inputs).depths.values()) == [(4, 16)]
+    looped = wide | {"layers": 4, "loops": 3}
+    assert list(plan(SharedHeads, base, looped, inputs=inputs).depths.values()) == [(4, 12)]
