@@ -241,11 +241,12 @@ def _scores(
     rows = sorted(set(twins))
     rows = rows if len(rows) > 1 else rows * 2  # never a stack of one: see _train_stack
     figures: dict[int, dict[str, float]] = {row: {} for row in rows}
+    chunk = min(CHUNK, 2 * (progress[0].setup.settings.batch_size or CHUNK))  # about what a step keeps, of every member
     stack.skeleton.eval()
     for split, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
         x, y = spread(x, most), spread(y, most)
         total = torch.zeros(2, len(rows), dtype=torch.float64, device=x.device)
-        for some_x, some_y in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        for some_x, some_y in zip(x.split(chunk), y.split(chunk), strict=True):
             total += torch.stack([each.double() for each in stack.scores(some_x, some_y, rows)]) * len(some_x)
         for row, loss, right in zip(rows, *(total / len(x)).tolist(), strict=True):
             figures[row][f"{split}_loss"] = loss
