@@ -6,7 +6,7 @@ STAMP := $(VENV)/.dev
 # One torch thread a process: small models run faster so, and pytest-xdist already uses the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test zoo stack check bench docs clean
+.PHONY: help setup demo test zoo stack check bench faults docs clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -48,6 +48,10 @@ check: $(STAMP)
 ## make bench   every benchmark, as ratios in one run
 bench: $(STAMP)
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+## make faults  kill -9, broken files and hostile names by the thousand (half an hour)
+faults: $(STAMP)
+	for script in fuzz names kills; do echo "== $$script"; $(BIN)/python bench/faults/$$script.py || exit 1; done
 
 ## make docs    the documentation, warnings are errors
 docs: $(STAMP)

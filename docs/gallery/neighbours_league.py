@@ -11,8 +11,7 @@ What came out:
 * ``depth_mup`` and CompleteP keep the optimum over width (+0.09 [-0.08, +0.26]) and depth (+0.10 [-0.02, +0.21] and
   +0.08 [+0.01, +0.16]); carrying costs 7% [1, 23] and 8% [0, 28] of the best loss there. In depth up to 24, with two
   layers a branch, this task does not tell alpha = 1/2 from alpha = 1.
-* u-muP's rule is ``depth_mup`` in another gauge: the same training, so it has no row of its own here. Its library,
-  whose rules count from width 1, is compared in :doc:`/gallery/peers`.
+* u-muP's rule is ``depth_mup`` in another gauge: the same training, so it has no row of its own here.
 * ``mup`` scales no depth: its optimum falls by 0.44 [0.32, 0.56] octaves per doubling, and carrying costs 103%.
 * Rates per layer in standard parameterization ("Scaling Exponents Across Parameterizations and Optimizers") mend the
   width (three optima that scatter, so no narrow interval; its loss at the target is that of ``mup``), not the depth.
