@@ -26,6 +26,7 @@ TIMEOUT = 90.0
 TABLE = "tests/test_rules_table.py"
 REGIME = "tests/test_rules_regime.py"
 POWER = "tests/test_rules_power.py"
+NO_EPS = "tests/laws/test_rules_algebra.py::test_what_has_no_eps_gets_none_from_a_fold"
 GAUGE = "tests/laws/test_rules_algebra.py::test_power_of_two_fold_is_bitwise_the_same_run"
 RATES = "tests/laws/test_rules_rates.py::test_exponents_of_other_optimizers[muon]"
 LAW = "tests/laws/test_gauge.py::test_moving_a_power_of_two_leaves_every_bit"
@@ -70,7 +71,7 @@ MUTANTS = (
     Mutant("_rules/scales.py", "NORM**-1", "NORM", (RATES,)),  # a unit singular value as if it were large
     Mutant("_rules/scales.py", "NORM**-1", "ONE", (RATES,)),  # Muon as if it were Adam
     Mutant("_rules/scales.py", '"squared_norm": (2', '"squared_norm": (1', (GAUGE,)),
-    Mutant("_rules/optimizers.py", "return 0 if self.eps", "return 1 if self.eps", (GAUGE,)),
+    Mutant("_rules/optimizers.py", "return 0 if self.eps", "return 1 if self.eps", (NO_EPS,)),
     # The named rules and what is read off them.
     Mutant("_rules/rule.py", "depth_of(-self.alpha)", "depth_of(self.alpha)", (REGIME,)),
     Mutant("_rules/rule.py", "weight.multiplier * self.branch_multiplier if", "weight.multiplier if", (TABLE,)),

@@ -156,3 +156,10 @@ def test_the_columns_of_the_written_gauge_table() -> None:
     for name, (lr, eps, decay) in want.items():
         folded = fold(explicit(get_optimizer(name)))
         assert (folded.lr, folded.eps, folded.decay, folded.std) == (c**lr, c**eps, c**decay, c)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lion"])
+def test_what_has_no_eps_gets_none_from_a_fold(optimizer: str) -> None:
+    entry = get_rule("depth_mup").entry("hidden", True, optimizer)
+    assert get_optimizer(optimizer).eps is None
+    assert fold(entry, Power(fan_in=-1)).eps == entry.eps == ONE
