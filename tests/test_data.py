@@ -13,6 +13,7 @@ import torch
 from isoscale._train.data import BUILTIN, READERS, DataError, load
 from isoscale._train.data.builtin import teacher, text
 from isoscale._train.data.dataset import from_arrays
+from isoscale._train.data.files import idx_array
 from isoscale._train.data.imagenet import small
 
 CONTEXT = 4
@@ -377,3 +378,10 @@ def test_imagenet_pictures_of_any_size_become_squares_in_colour(tmp_path) -> Non
     pixels = small(path / "train" / "n01440764" / "wide.png")
     assert pixels[:, :16].reshape(-1, 3).tolist() == [[200, 0, 0]] * 512
     assert pixels[:, 16:].reshape(-1, 3).tolist() == [[0, 100, 0]] * 512
+
+
+def test_an_idx_file_without_examples_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(bytes((0, 0, 8, 3)) + (0).to_bytes(4, "big") + (8).to_bytes(4, "big") * 2)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte: has no examples, its shape is \(0, 8, 8\)"):
+        idx_array(path, 3)

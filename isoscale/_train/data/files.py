@@ -105,6 +105,8 @@ def idx_array(path: Path, dims: int) -> Array:
                 raise DataError(f"{path}: starts with {header[:4]!r}, where idx of {dims}-d bytes has 0, 0, 8, {dims}")
             shape = struct.unpack(f">{dims}I", header[4:])
             size = int(np.prod([float(side) for side in shape]))
+            if not size:
+                raise DataError(f"{path}: has no examples, its shape is {shape}")
             content = read_exactly(file, size)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read to its end: {error}") from error
